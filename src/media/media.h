@@ -1,0 +1,72 @@
+/* Decoding of untrusted recordings: any audio that FFmpeg reads, as 16 kHz mono float.
+ *
+ * The work happens in `sonde-decoder`, another program: it is started once per media_service, and
+ * forks one locked-down child per recording (no file opening, no sockets, no exec, no new memory
+ * past a limit). This side passes one open descriptor and reads samples from a pipe, so a hostile
+ * file can at worst fail itself. A two-hour recording is never in memory whole.
+ *
+ * Threads: a media_service may be used by any number of threads; a media_stream by one at a time.
+ */
+#ifndef SONDE_MEDIA_MEDIA_H
+#define SONDE_MEDIA_MEDIA_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "../base/err.h"
+
+#define MEDIA_SAMPLE_RATE 16000
+
+/* Named limits; 0 in a field means the default below. */
+struct media_limits {
+    uint64_t max_bytes;  /* size of the file */
+    double max_seconds;  /* decoded length: stops a FLAC that unpacks to hours */
+    double max_wall;     /* seconds of wall time for one recording */
+    uint64_t max_memory; /* address space of the decoding child, bytes */
+};
+#define MEDIA_MAX_BYTES_DEFAULT   (UINT64_C(4) << 30)
+#define MEDIA_MAX_SECONDS_DEFAULT (6.0 * 3600)
+#define MEDIA_MAX_WALL_DEFAULT    600.0
+#define MEDIA_MAX_MEMORY_DEFAULT  (UINT64_C(1) << 30)
+
+/* What the decoder learnt about the file. Strings are printable ASCII, never NULL. Complete once
+ * media_read has returned the end; before that duration_s and damaged grow. */
+struct media_info {
+    char container[32]; /* FFmpeg's short name: "wav", "mp3", "mov" … */
+    char codec[32];     /* "pcm_s16le", "aac" … */
+    int sample_rate;    /* of the file, Hz */
+    int channels;       /* of the file; mixed down to one by the mean */
+    int64_t bit_rate;   /* bits per second as the container states it, 0 = unknown */
+    double duration_s;  /* decoded so far */
+    uint64_t damaged;   /* packets or samples that could not be used (bad data, NaN, Inf) */
+    int truncated;      /* the file ends before its own header says */
+};
+
+struct media_service;
+struct media_stream;
+
+/* Starts the decoder program. program NULL: SONDE_DECODER from the environment, else beside the
+ * running program, else the installed one. The limits are copied (NULL: all defaults). */
+enum err_code media_service_new(const char *program, const struct media_limits *limits,
+                                struct media_service **ret, struct err *err) MUST_CHECK;
+/* Ends the decoder program and waits for it. NULL is fine. No stream may be open. */
+struct media_service *media_service_free(struct media_service *service);
+const struct media_limits *media_service_limits(const struct media_service *service);
+
+/* Begins to decode the regular file behind `fd`, from its start; fd stays the caller's and may be
+ * closed at once. Restarts the decoder program when it has died. */
+enum err_code media_open(struct media_service *service, int fd, struct media_stream **ret,
+                         struct err *err) MUST_CHECK;
+/* Up to `cap` samples (16 kHz mono, finite; nominally -1..1, float sources may exceed it).
+ * *ret_n = 0 at the end of the recording. After an error the stream only remains to be closed. */
+enum err_code media_read(struct media_stream *stream, float *samples, size_t cap, size_t *ret_n,
+                         struct err *err) MUST_CHECK;
+/* Borrowed until media_close. */
+const struct media_info *media_stream_info(const struct media_stream *stream);
+/* The decoding child, for tests and logs. */
+pid_t media_stream_pid(const struct media_stream *stream);
+/* Ends the child if it still runs. NULL is fine. Returns NULL. */
+struct media_stream *media_close(struct media_stream *stream);
+
+#endif
