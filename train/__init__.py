@@ -1,0 +1,1 @@
+"""Training of sonde's detector: data, augmentation, network, export."""
