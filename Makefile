@@ -1,0 +1,45 @@
+# The short names for everything; Meson and Ninja do the work in build/.
+BUILD  ?= build
+ASAN   ?= build-asan
+MESON  ?= meson
+export DEBIAN_FRONTEND = noninteractive
+
+.PHONY: help build run test test-long bench fuzz format clean
+help:
+	@echo "make run        install what is missing, build, and try sonde on sample recordings"
+	@echo "make build      install what the build needs and build build/sonde"
+	@echo "make test       install what the tests need and run all of them (ends with N passed, N failed, N skipped)"
+	@echo "make test-long  the slow checks: two-hour files, PyTorch side by side, memory"
+	@echo "make bench      measure against ONNX Runtime, PyTorch and AASIST, side by side"
+	@echo "make fuzz       run every fuzz target for FUZZ_SECONDS (default 600)"
+	@echo "make format     apply clang-format"
+
+build:
+	@tools/setup.sh build
+	@test -f $(BUILD)/build.ninja || $(MESON) setup $(BUILD) -Dtests=disabled
+	@ninja -C $(BUILD)
+
+run: build
+	@tools/setup.sh run
+	@tools/demo.sh $(BUILD)/sonde
+
+test:
+	@tools/test.sh
+
+test-long:
+	@tools/test.sh --long
+
+bench: build
+	@tools/setup.sh bench
+	@node bench/run.mjs
+
+fuzz:
+	@tools/setup.sh fuzz
+	@tools/fuzz.sh
+
+format:
+	@tools/setup.sh format
+	@tools/format.sh --apply
+
+clean:
+	rm -rf build build-asan build-fuzz

@@ -1,0 +1,123 @@
+// Runs every test and counts: the Meson tests of build/ and build-asan/ (TAP programs), the node
+// tests of tests/e2e, and the checks on the sources. One failing program without a failing point
+// counts as one failure. The last line is `N passed, N failed, N skipped`.
+//   node tools/run-tests.mjs [--long] [--only REGEX]
+import { execFileSync, spawn } from 'node:child_process';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join, resolve, dirname } from 'node:path';
+
+const root = resolve(dirname(new URL(import.meta.url).pathname), '..');
+const long = process.argv.includes('--long');
+const onlyAt = process.argv.indexOf('--only');
+const only = onlyAt > 0 ? new RegExp(process.argv[onlyAt + 1]) : /./;
+const counts = { passed: 0, failed: 0, skipped: 0 };
+const failures = [], skips = [];
+
+// Runs one command in its own process group; on time-out the whole group is killed.
+function run(command, { env = {}, timeout = 60, cwd = root } = {}) {
+  return new Promise((done) => {
+    const child = spawn(command[0], command.slice(1),
+      { cwd, env: { ...process.env, ...env }, detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
+    let out = '', err = '', timedOut = false;
+    child.stdout.on('data', (d) => { out += d; });
+    child.stderr.on('data', (d) => { err += d; });
+    const kill = () => { try { process.kill(-child.pid, 'SIGKILL'); } catch { /* already gone */ } };
+    const timer = setTimeout(() => { timedOut = true; kill(); }, timeout * 1000);
+    child.on('error', (e) => { err += e.message; });
+    child.on('close', (code, signal) => {
+      clearTimeout(timer); kill();
+      done({ code, signal, out, err, timedOut });
+    });
+  });
+}
+
+// TAP points of cmocka and of node:test. node nests suites by indentation: only leaves count,
+// which are the points that no deeper point came directly before.
+function tapPoints(text) {
+  const points = [];
+  let depthBefore = -1;
+  for (const line of text.split('\n')) {
+    const m = /^(\s*)(not ok|ok)\s+\d+\s*-?\s*(.*)$/.exec(line);
+    if (!m) continue;
+    const depth = m[1].length;
+    const parent = depth < depthBefore;
+    depthBefore = depth;
+    if (parent) continue;
+    const skip = /#\s*SKIP\s*(.*)$/i.exec(m[3]);
+    const name = m[3].replace(/\s*#.*$/, '');
+    points.push({ name, skip: skip ? skip[1] || 'no reason given' : null, ok: m[2] === 'ok' });
+  }
+  return points;
+}
+
+function record(label, result, points) {
+  let failedHere = 0;
+  const reasons = [...(result.out + '\n' + result.err).matchAll(/SKIP: (.*)/g)].map((m) => m[1]);
+  for (const point of points) {
+    if (point.skip !== null) {
+      counts.skipped++;
+      const reason = point.skip === 'no reason given' ? reasons.shift() ?? point.skip : point.skip;
+      skips.push(`${label}: ${point.name}: ${reason}`);
+    } else if (point.ok) counts.passed++;
+    else { counts.failed++; failedHere++; }
+  }
+  const bad = result.timedOut ? 'timed out' : result.code !== 0 ? `ended with ${result.signal ?? result.code}` : points.length ? null : 'reported no test';
+  if (bad && !failedHere) { counts.failed++; failedHere++; }
+  const verdict = failedHere ? 'FAIL' : 'ok';
+  console.log(`${verdict.padEnd(5)}${label} (${points.length})`);
+  if (failedHere) {
+    failures.push(label);
+    console.log(`      ${bad ?? ''}\n${(result.out + result.err).split('\n').slice(-80).map((l) => '      ' + l).join('\n')}`);
+  }
+}
+
+async function check(label, command, options) {
+  if (!only.test(label)) return;
+  const result = await run(command, options);
+  record(label, result, [{ name: label, skip: null, ok: result.code === 0 }]);
+}
+
+async function mesonTests(build) {
+  if (!existsSync(join(root, build, 'build.ninja'))) return;
+  const tests = JSON.parse(execFileSync('meson', ['introspect', build, '--tests'], { cwd: root }));
+  for (const test of tests) {
+    const suites = test.suite.map((s) => s.split(':').pop());
+    if (suites.includes('long') && !long) continue;
+    const label = `${build}/${test.name}`;
+    if (!only.test(label)) continue;
+    const asan = build.includes('asan');
+    const env = { ...test.env, CMOCKA_MESSAGE_OUTPUT: 'TAP' };
+    if (asan) {
+      env.ASAN_OPTIONS = 'abort_on_error=0:exitcode=99:detect_stack_use_after_return=1';
+      env.UBSAN_OPTIONS = 'halt_on_error=1:print_stacktrace=1';
+    }
+    const result = await run(test.cmd, { env, timeout: test.timeout * (asan ? 4 : 1) });
+    record(label, result, test.protocol === 'tap' ? tapPoints(result.out)
+      : [{ name: test.name, skip: null, ok: result.code === 0 }]);
+  }
+}
+
+async function nodeTests(build) {
+  const dir = join(root, 'tests', 'e2e');
+  if (!existsSync(dir)) return;
+  for (const file of readdirSync(dir).filter((f) => f.endsWith('.test.mjs')).sort()) {
+    const isLong = file.endsWith('.long.test.mjs');
+    if (isLong && !long) continue;
+    const label = `${build}/e2e/${file}`;
+    if (!only.test(label)) continue;
+    const result = await run(['node', '--test', '--test-reporter=tap', join(dir, file)],
+      { env: { SONDE_BUILD: join(root, build), SONDE_SOURCE: root }, timeout: isLong ? 3600 : 600 });
+    record(label, result, tapPoints(result.out));
+  }
+}
+
+await check('format', ['tools/format.sh']);
+await check('layers', ['node', 'tools/check-layers.mjs']);
+await mesonTests('build');
+await mesonTests('build-asan');
+await nodeTests('build');
+
+for (const skip of skips) console.log(`SKIPPED ${skip}`);
+for (const failure of failures) console.log(`FAILED  ${failure}`);
+console.log(`${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped`);
+process.exit(counts.failed ? 1 : 0);

@@ -1,0 +1,60 @@
+#!/bin/sh
+# Installs from Debian (and npm) what a goal needs and is missing, and says what it does.
+#   tools/setup.sh build|run|test|bench|fuzz|format|train
+# Needs root or sudo only when something is missing.
+set -eu
+cd "$(dirname "$0")/.."
+
+build="gcc meson ninja-build pkg-config libjansson-dev libssl-dev libavformat-dev libavcodec-dev
+  libavutil-dev libsoxr-dev ca-certificates"
+# Human voice prompts and speech synthesisers: samples for the demonstration and the tests.
+samples="asterisk-core-sounds-en-wav asterisk-core-sounds-ru-wav asterisk-core-sounds-en-g722 alsa-utils
+  espeak-ng flite festival festvox-kallpc16k ffmpeg"
+format="clang-format"
+fuzz="clang libclang-rt-14-dev libcmocka-dev"
+test="$samples $format libcmocka-dev man-db bash-completion zsh"
+bench="python3 python3-torch python3-numpy python3-onnx libopenblas0-pthread ffmpeg"
+train="python3 python3-torch python3-numpy python3-scipy python3-soundfile libopenblas0-pthread ffmpeg"
+node=no
+
+case "${1:-build}" in
+build)  want="$build" ;;
+run)    want="$build $samples" ;;
+test)   want="$build $test"; node=yes ;;
+bench)  want="$build $bench"; node=yes ;;
+fuzz)   want="$build $fuzz" ;;
+format) want="$format" ;;
+train)  want="$train" ;;
+*) echo "usage: tools/setup.sh build|run|test|bench|fuzz|format|train" >&2; exit 2 ;;
+esac
+
+if [ $node = yes ] && ! node -e 'process.exit(parseInt(process.versions.node) >= 18 ? 0 : 1)' 2>/dev/null
+then want="$want nodejs npm"; fi
+
+if ! command -v dpkg-query >/dev/null; then
+  echo "setup: this is no Debian; please install the equivalents of:" $want >&2
+  exit 0
+fi
+
+missing=""
+for package in $want; do
+  status=$(dpkg-query -W -f '${Status}' "$package" 2>/dev/null || true)
+  case "$status" in *" installed") ;; *) missing="$missing $package" ;; esac
+done
+
+if [ -n "$missing" ]; then
+  root=""
+  if [ "$(id -u)" != 0 ]; then
+    command -v sudo >/dev/null || { echo "setup: as root, please run: apt-get install$missing" >&2; exit 1; }
+    root=sudo
+  fi
+  echo "setup: installing from Debian:$missing"
+  $root apt-get update -qq
+  $root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing \
+    > /dev/null
+fi
+
+if [ "${1:-build}" = bench ] && [ ! -d bench/node_modules/onnxruntime-node ]; then
+  echo "setup: installing from npm: what bench/package.json names"
+  (cd bench && npm ci --ignore-scripts --no-audit --no-fund --silent)
+fi

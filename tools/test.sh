@@ -1,0 +1,22 @@
+#!/bin/sh
+# All tests: formatting, layers, unit and end-to-end tests of the release build, the same under
+# AddressSanitizer and UBSan, and the replay of the fuzz corpora. Ends with one line of counts.
+#   tools/test.sh [--long]     --long adds the slow checks
+set -eu
+cd "$(dirname "$0")/.."
+tools/setup.sh test
+
+configure() { # folder, options...
+  dir=$1; shift
+  if [ -f "$dir/build.ninja" ]
+  then meson configure "$dir" "$@" >/dev/null
+  else meson setup "$dir" "$@" >/dev/null
+  fi
+}
+configure build -Dtests=enabled
+ninja -C build
+# Sanitizers abort on the first finding, so that no test passes over one.
+configure build-asan -Dtests=enabled -Db_sanitize=address,undefined -Db_lundef=false \
+  -Dbuildtype=debugoptimized
+ninja -C build-asan
+exec node tools/run-tests.mjs "$@"
