@@ -1,0 +1,49 @@
+"""Which clip comes next: balanced by label, then source, then system.
+
+Drawing clips by count would teach the detector the corpus: some sources have a
+hundred clips of one speaker, some systems one clip. So a label is taken in
+turn, then a source is drawn by the square root of its size, a system in it,
+and a clip of that system. Parametric and concatenative synthesis counts less:
+it is easy to tell and rare in use.
+"""
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from .data import Clip
+
+OLD = re.compile(r"espeak|festival|flite|rhvoice-hts|world|griffin|-hts\b|diphone|clunits|clustergen", re.I)
+OLD_WEIGHT = 0.3
+
+
+class Sampler:
+    def __init__(self, clips: list[Clip], members: list[int]) -> None:
+        """`members` are the indices of `clips` to draw from."""
+        groups: dict[int, dict[str, dict[str, list[int]]]] = {0: {}, 1: {}}
+        for i in members:
+            clip = clips[i]
+            # Human clips have no system; their speakers take its place.
+            system = clip.system if clip.spoof else clip.speaker
+            groups[clip.spoof].setdefault(clip.source, {}).setdefault(system, []).append(i)
+        self.tables: dict[int, list[tuple[list[list[int]], np.ndarray]]] = {}
+        self.source_weight: dict[int, np.ndarray] = {}
+        for label, sources in groups.items():
+            if not sources:
+                raise SystemExit("both labels are needed to train; one has no clips")
+            weights, table = [], []
+            for systems in sources.values():
+                per = np.array([np.sqrt(len(c)) * (OLD_WEIGHT if label and OLD.search(s) else 1.0) for s, c in systems.items()])
+                count = sum(len(c) for c in systems.values())
+                # A source that holds nothing but old systems counts less as a whole.
+                plain = sum(np.sqrt(len(c)) for c in systems.values())
+                weights.append(np.sqrt(count) * per.sum() / plain)
+                table.append((list(systems.values()), per / per.sum()))
+            self.tables[label] = table
+            self.source_weight[label] = np.array(weights) / np.sum(weights)
+
+    def draw(self, rng: np.random.Generator, label: int) -> int:
+        systems, weight = self.tables[label][rng.choice(len(self.tables[label]), p=self.source_weight[label])]
+        members = systems[rng.choice(len(systems), p=weight)]
+        return members[rng.integers(len(members))]

@@ -1,0 +1,204 @@
+"""Trains the detector: one seed, one thread, one run file.
+
+What a step sees depends on the seed and the step's number alone, so a run can
+stop and go on (`--resume`) without changing, and another machine draws the
+same batches. Length is given in steps, or in minutes for a machine whose speed
+is not known; then the schedule follows the clock, and the run file records how
+many steps it came to. Checkpoints and curves are of the weights' running mean,
+which is what gets exported.
+"""
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset
+
+from . import augment, data, env, evaluate, model, sampler
+
+RUNS = Path(__file__).parent / "runs"
+
+
+class Draws(Dataset):
+    """Training input number `n` of an endless row, made from the seed and `n`."""
+
+    def __init__(self, cache: data.Cache, members: list[int], seed: int, strength: float, first: int) -> None:
+        self.cache, self.seed, self.first = cache, seed, first
+        self.sampler = sampler.Sampler(cache.clips, members)
+        self.augmenter = augment.Augmenter(seed, strength)
+        self.human = [i for i in members if not cache.clips[i].spoof]
+
+    def __len__(self) -> int:
+        return 1 << 40
+
+    def __getitem__(self, n: int) -> tuple[np.ndarray, np.float32]:
+        rng = np.random.default_rng([self.seed, n])
+        label = n % 2
+        clip = self.sampler.draw(rng, label)
+        copies = len(self.cache.copies) - 1
+        copy = int(rng.integers(1, copies + 1)) if copies and rng.random() < 0.5 else 0
+        babble = lambda r: self.cache.samples(self.human[r.integers(len(self.human))])  # noqa: E731
+        y = self.augmenter(rng, self.cache.samples(clip, copy), babble)
+        return y[None], np.float32(label)
+
+
+class Row(torch.utils.data.Sampler):
+    """The numbers first, first + 1, ..."""
+
+    def __init__(self, first: int) -> None:
+        self.first = first
+
+    def __iter__(self):
+        n = self.first
+        while True:
+            yield n
+            n += 1
+
+
+def rate(progress: float, peak: float) -> float:
+    """One cycle: a short rise, then a cosine to nearly nothing."""
+    if progress < 0.03:
+        return peak * (0.1 + 0.9 * progress / 0.03)
+    return peak * max(1e-3, 0.5 * (1 + math.cos(math.pi * (progress - 0.03) / 0.97)))
+
+
+def save(path: Path, content: dict) -> None:
+    part = path.with_suffix(".part")
+    torch.save(content, part)
+    os.replace(part, path)
+
+
+def train(args: argparse.Namespace) -> None:
+    torch.manual_seed(args.seed)
+    torch.set_num_threads(args.threads)
+    cache = data.build(args.set, args.cache, args.seed, args.processes)
+    held = set(args.hold_out or [])
+    members = [i for i, c in enumerate(cache.clips) if c.split == "train" and c.source not in held]
+    valid = [i for i, c in enumerate(cache.clips) if c.split == "valid"] if not held else [i for i, c in enumerate(cache.clips) if c.source in held]
+    args.work.mkdir(parents=True, exist_ok=True)
+    checkpoint = args.work / f"{args.name}.pt"
+
+    net = model.Detector(args.dropout).to(memory_format=torch.channels_last)
+    mean = model.Detector()
+    mean.load_state_dict(net.state_dict())
+    decayed = [p for n, p in net.named_parameters() if p.dim() > 1]
+    other = [p for n, p in net.named_parameters() if p.dim() <= 1]
+    optimiser = torch.optim.AdamW([{"params": decayed, "weight_decay": args.decay}, {"params": other, "weight_decay": 0.0}], lr=args.lr)
+    step, progress, spent = 0, 0.0, 0.0
+    arguments = {k: str(v) if isinstance(v, Path) else v for k, v in vars(args).items() if k not in ("set", "cache", "work")}
+    run: dict = {
+        "arguments": arguments, "torch": torch.__version__, "train_clips": len(members), "valid_clips": len(valid),
+        "copies": len(cache.copies) - 1, "parameters": sum(p.numel() for p in net.parameters()), "curve": [], "evaluations": [],
+    }
+    if args.resume and checkpoint.exists():
+        old = torch.load(checkpoint)
+        net.load_state_dict(old["model"])
+        mean.load_state_dict(old["ema"])
+        optimiser.load_state_dict(old["optimiser"])
+        torch.set_rng_state(old["rng"])
+        step, progress, spent, run = old["step"], old["progress"], old["spent"], old["run"]
+        print(f"resumed at step {step}", flush=True)
+
+    draws = Draws(cache, members, args.seed, args.strength, 0)
+    loader = iter(DataLoader(draws, args.batch, sampler=Row(step * args.batch), num_workers=args.workers, prefetch_factor=8))
+    sets = {"valid": evaluate.Windows(cache, valid)}
+    if len(cache.copies) > 1:
+        sets["valid_coded"] = evaluate.Windows(cache, valid, 1)
+
+    def checkpoint_now() -> None:
+        save(checkpoint, {
+            "model": net.state_dict(), "ema": mean.state_dict(), "optimiser": optimiser.state_dict(), "rng": torch.get_rng_state(),
+            "step": step, "progress": progress, "spent": spent, "run": run,
+        })
+        RUNS.mkdir(exist_ok=True)
+        run.update(steps=step, minutes=round(spent / 60, 2), clips_per_second=round(step * args.batch / max(1e-9, spent), 1))
+        (RUNS / f"{args.name}.json").write_text(json.dumps(run, indent=1) + "\n")
+
+    def evaluate_now() -> None:
+        entry: dict = {"step": step, "progress": round(progress, 4)}
+        for name, windows in sets.items():
+            entry[name] = evaluate.figures(*evaluate.split(windows.scores(mean, quick=True), windows.label))
+        run["evaluations"].append(entry)
+        print(json.dumps(entry), flush=True)
+
+    began = time.monotonic() - spent
+    saved = time.monotonic()
+    losses: list[float] = []
+    net.train()
+    while progress < 1.0:
+        x, label = next(loader)
+        for group in optimiser.param_groups:
+            group["lr"] = rate(progress, args.lr)
+        target = label * (1 - 2 * args.smoothing) + args.smoothing
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=not args.exact):
+            logit = net(x.contiguous(memory_format=torch.channels_last))
+        loss = F.binary_cross_entropy_with_logits(logit.float(), target)
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
+        optimiser.step()
+        step += 1
+        keep = min(args.ema, (1 + step) / (10 + step))  # early weights are soon forgotten
+        with torch.no_grad():
+            for a, b in zip(mean.state_dict().values(), net.state_dict().values()):
+                if a.dtype.is_floating_point:
+                    a.lerp_(b.to(a.dtype), 1 - keep)
+        losses.append(loss.item())
+        spent = time.monotonic() - began
+        # By the clock, the rest of the schedule is spread over the rest of the time.
+        progress = step / args.steps if args.steps else max(progress, spent / 60 / args.minutes)
+        if step % 100 == 0:
+            run["curve"].append([step, round(float(np.mean(losses)), 4), round(spent, 1)])
+            print(f"step {step} loss {np.mean(losses):.4f} lr {rate(progress, args.lr):.5f} {step * args.batch / spent:.1f} clips/s {100 * progress:.1f} %", flush=True)
+            losses = []
+        if step % args.evaluate_every == 0:
+            evaluate_now()
+            net.train()
+        if time.monotonic() - saved > 120:
+            checkpoint_now()
+            saved = time.monotonic()
+    evaluate_now()
+    checkpoint_now()
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(description="Train sonde's detector.")
+    p.add_argument("set", type=Path, help="manifest.tsv, or a folder with bonafide/ and spoof/")
+    p.add_argument("--name", default="sonde-1")
+    p.add_argument("--cache", type=Path, default=Path("~/.cache/sonde-train").expanduser())
+    p.add_argument("--work", type=Path, default=Path("~/.cache/sonde-train/work").expanduser(), help="where checkpoints go")
+    p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--steps", type=int, default=0, help="length of the run; 0: by --minutes")
+    p.add_argument("--minutes", type=float, default=90)
+    p.add_argument("--batch", type=int, default=32)
+    p.add_argument("--lr", type=float, default=2e-3)
+    p.add_argument("--decay", type=float, default=0.02)
+    p.add_argument("--ema", type=float, default=0.999)
+    p.add_argument("--dropout", type=float, default=0.2)
+    p.add_argument("--smoothing", type=float, default=0.03)
+    p.add_argument("--strength", type=float, default=1.0, help="scales the chances of all augmentations")
+    p.add_argument("--exact", action="store_true", help="compute in float32 rather than bfloat16")
+    p.add_argument("--threads", type=int, default=1)
+    p.add_argument("--workers", type=int, default=1)
+    p.add_argument("--processes", type=int, default=2, help="for building the cache")
+    p.add_argument("--evaluate-every", type=int, default=1000)
+    p.add_argument("--hold-out", nargs="*", help="sources to train without and to evaluate on, in place of the split")
+    p.add_argument("--resume", action="store_true")
+    return p
+
+
+def main() -> None:
+    args = parser().parse_args()
+    env.tune("train.train", args.threads)
+    train(args)
+
+
+if __name__ == "__main__":
+    main()
