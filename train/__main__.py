@@ -1,0 +1,28 @@
+"""One command from labelled clips to a model file: python3 -m train SET OUT.
+
+Trains (or goes on with a training that stopped), exports, and writes the card.
+All options of train.train are taken; see train/README.md.
+"""
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from . import env, export, train
+
+
+def main() -> None:
+    parser = train.parser()
+    parser.add_argument("out", type=Path, help="the model file to write, NAME.safetensors")
+    args = parser.parse_args()
+    env.tune("train", args.threads)
+    args.name, args.resume = args.out.stem, True
+    train.train(args)
+    export.export(export.parser().parse_args([
+        str(args.set), str(args.work / f"{args.name}.pt"), str(args.out), "--name", args.name,
+        "--cache", str(args.cache), "--threads", str(args.threads),
+    ]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,187 @@
+"""Writes a trained checkpoint as a model file, with calibration and card.
+
+The calibration is one scale and one offset, fitted on the validation clips; so
+is the threshold. The card says so, and holds every figure by kind, source and
+language, good or bad.
+"""
+from __future__ import annotations
+
+import argparse
+import datetime
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from . import data, env, evaluate, frontend, model, safetensors
+
+TEMPLATE = Path(__file__).parent / "card.md.in"
+
+
+def percent(value: float) -> str:
+    return f"{100 * value:.1f} %"
+
+
+def rate(wrong: np.ndarray) -> str:
+    return f"{int(wrong.sum())} ({percent(float(wrong.mean()))})" if len(wrong) else "-"
+
+
+def row(*cells: object) -> str:
+    return "| " + " | ".join(str(c) for c in cells) + " |"
+
+
+def four(human: np.ndarray, synthetic: np.ndarray) -> tuple[str, str, str, str]:
+    f = evaluate.figures(human, synthetic, True)
+    return percent(f["eer"]), f"{f['auc']:.3f}", f"{f['cllr']:.3f}", f"{f['min_cllr']:.3f}"
+
+
+class Results:
+    """Calibrated scores of the validation clips, and what follows from them."""
+
+    def __init__(self, net: model.Detector, cache: data.Cache) -> None:
+        self.members = [i for i, c in enumerate(cache.clips) if c.split == "valid"]
+        self.clips = [cache.clips[i] for i in self.members]
+        self.net, self.cache = net, cache
+        windows = evaluate.Windows(cache, self.members)
+        self.label = windows.label
+        raw = windows.scores(net)
+        self.scale, self.offset = evaluate.calibrate(*evaluate.split(raw, self.label))
+        if self.scale <= 0:
+            raise SystemExit("the scores do not grow with the label; this checkpoint is of no use")
+        self.llr = self.scale * raw + self.offset
+        self.human, self.synthetic = evaluate.split(self.llr, self.label)
+        self.figures = evaluate.figures(self.human, self.synthetic, True)
+        self.threshold = evaluate.eer(self.human, self.synthetic)[1]
+        self.false_positives = int((self.human >= self.threshold).sum())
+        self.false_negatives = int((self.synthetic < self.threshold).sum())
+
+    def groups(self, name: str) -> dict[str, np.ndarray]:
+        values = np.array([getattr(c, name) or "unknown" for c in self.clips])
+        return {v: values == v for v in sorted(set(values), key=lambda v: (-int((values == v).sum()), v))}
+
+    def errors(self, mask: np.ndarray, label: int) -> np.ndarray:
+        """Which clips of a label are on the wrong side of the threshold."""
+        scores = self.llr[mask & (self.label == label)]
+        return scores < self.threshold if label else scores >= self.threshold
+
+    def tables(self) -> dict[str, str]:
+        kinds = self.groups("kind")
+        overall = [row("all", len(self.human), len(self.synthetic), *four(self.human, self.synthetic))]
+        made = [k for k in ("tts", "vc") if k in kinds]
+        if made and len(made) < len([k for k in kinds if k != "human"]):
+            mask = np.any([kinds[k] for k in made], axis=0)
+            chosen = self.llr[mask & (self.label == 1)]
+            overall.append(row("without codec and vocoder", len(self.human), len(chosen), *four(self.human, chosen)))
+        by_kind = []
+        for kind, mask in kinds.items():
+            chosen = self.llr[mask & (self.label == 1)]
+            if len(chosen):
+                e, a, c, _ = four(self.human, chosen)
+                by_kind.append(row(kind, len(chosen), e, a, c, rate(self.errors(mask, 1))))
+        by_source, by_language = [], []
+        for name, rows in (("source", by_source), ("language", by_language)):
+            for value, mask in self.groups(name).items():
+                h, s = self.llr[mask & (self.label == 0)], self.llr[mask & (self.label == 1)]
+                last = "-"
+                if len(h) and len(s):
+                    f = evaluate.figures(h, s)
+                    last = f"{f['auc']:.3f}" if name == "source" else percent(f["eer"])
+                rows.append(row(value, len(h), rate(self.errors(mask, 0)), len(s), rate(self.errors(mask, 1)), last))
+        coded = []
+        for copy in range(1, len(self.cache.copies)):
+            scores = self.scale * evaluate.Windows(self.cache, self.members, copy).scores(self.net) + self.offset
+            h, s = evaluate.split(scores, self.label)
+            coded.append(row(f"codecs, draw {copy}", percent(evaluate.eer(h, s)[0]), rate(h >= self.threshold), rate(s < self.threshold)))
+        return {k: "\n".join(v) for k, v in dict(overall=overall, by_kind=by_kind, by_source=by_source, by_language=by_language, coded=coded).items()}
+
+    def weak(self) -> str:
+        """The groups that fail most, in words."""
+        lines = []
+        for value, mask in self.groups("source").items():
+            for label, what in ((0, "human clips called synthetic"), (1, "synthetic clips missed")):
+                wrong = self.errors(mask, label)
+                if len(wrong) >= 8 and wrong.mean() >= 0.35:
+                    lines.append(f"- {value}: {percent(float(wrong.mean()))} of {len(wrong)} {what}.")
+        return "\n".join(lines)
+
+
+def export(args: argparse.Namespace) -> None:
+    torch.set_num_threads(args.threads)
+    cache = data.build(args.set, args.cache)
+    saved = torch.load(args.checkpoint)
+    net = model.Detector()
+    net.load_state_dict(saved["ema"])
+    net.eval()
+    results = Results(net, cache)
+    f, run = results.figures, saved["run"]
+    nh, ns = f["n_bonafide"], f["n_spoof"]
+    fpr, fnr = results.false_positives / nh, results.false_negatives / ns
+    (fpr_lo, fpr_hi), (fnr_lo, fnr_hi) = evaluate.wilson(results.false_positives, nh), evaluate.wilson(results.false_negatives, ns)
+    date = datetime.date.today().isoformat()
+    arguments = run["arguments"]
+    before = run.get("before", {})
+    steps = saved["step"] + before.get("steps", 0)
+    minutes = round(saved["spent"] / 60 + before.get("minutes", 0))
+
+    metadata = {
+        "format": "sonde-detector/1", "name": args.name, "arch": "resnet-attn", "sample_rate": str(data.RATE),
+        "frame_length": str(frontend.FRAME), "frame_hop": str(frontend.HOP), "fft_size": str(frontend.SIZE), "bands": str(frontend.BANDS),
+        "window_frames": str(frontend.FRAMES), "hop_frames": str(frontend.HOP_FRAMES), "floor_db": "60", "band_norm": "mean",
+        "stem_channels": str(model.STEM), "stage_channels": ",".join(map(str, model.CHANNELS)), "stage_blocks": ",".join(map(str, model.BLOCKS)),
+        "attn_hidden": str(model.ATTN), "fc_hidden": str(model.FC),
+        "llr_scale": f"{results.scale:.9g}", "llr_offset": f"{results.offset:.9g}", "threshold_llr": f"{results.threshold:.9g}", "prior": "0.5",
+        "calibration": "logistic regression, equal class weights, on the evaluation set",
+        "eval_set": args.set_name, "eval_eer": f"{f['eer']:.5f}", "eval_auc": f"{f['auc']:.5f}", "eval_cllr": f"{f['cllr']:.5f}", "eval_min_cllr": f"{f['min_cllr']:.5f}",
+        "eval_n_bonafide": str(nh), "eval_n_spoof": str(ns),
+        "eval_fpr": f"{fpr:.5f}", "eval_fpr_lo": f"{fpr_lo:.5f}", "eval_fpr_hi": f"{fpr_hi:.5f}",
+        "eval_fnr": f"{fnr:.5f}", "eval_fnr_lo": f"{fnr_lo:.5f}", "eval_fnr_hi": f"{fnr_hi:.5f}",
+        "train_seed": str(arguments["seed"]), "train_steps": str(steps), "train_batch": str(arguments["batch"]),
+        "train_clips": str(run["train_clips"]), "train_date": date, "train_torch": run["torch"], "license": "Apache-2.0",
+    }
+    if args.interim:
+        metadata["state"] = "interim"
+    tensors = {k: v.numpy().astype(np.float32) for k, v in net.state_dict().items() if v.dtype.is_floating_point}
+    safetensors.save(args.out, tensors, metadata)
+
+    train = [(i, c) for i, c in enumerate(cache.clips) if c.split == "train"]
+    kinds = Counter(c.kind for _, c in train)
+    text = TEMPLATE.read_text().format(
+        name=args.name, state="**An interim state of a training that goes on; not for use.**\n\n" if args.interim else "",
+        parameters=f"{run['parameters']:,}", valid_bonafide=nh, valid_spoof=ns, valid_sources=len({c.source for c in results.clips}),
+        threshold=f"{results.threshold:.3f}", fpr_errors=results.false_positives, fnr_errors=results.false_negatives,
+        fpr=percent(fpr), fpr_lo=percent(fpr_lo), fpr_hi=percent(fpr_hi), fnr=percent(fnr), fnr_lo=percent(fnr_lo), fnr_hi=percent(fnr_hi),
+        train_bonafide=sum(not c.spoof for _, c in train), train_spoof=sum(c.spoof for _, c in train),
+        train_hours=f"{sum(cache.length[i] for i, _ in train) / data.RATE / 3600:.1f}", train_sources=len({c.source for _, c in train}),
+        train_systems=len({c.system for _, c in train if c.spoof}), train_languages=len({c.language for _, c in train} - {"", "unknown"}),
+        train_kinds=", ".join(f"{k} {n}" for k, n in kinds.most_common()),
+        minutes=f"{minutes} minutes", steps=steps, batch=arguments["batch"], clips_per_second=run.get("clips_per_second", "?"),
+        warm=" after an earlier run from which it started" if before else "",
+        smoothing=arguments["smoothing"], seed=arguments["seed"], date=date, torch=run["torch"],
+        scale=f"{results.scale:.4f}", offset=f"{results.offset:+.4f}", weak=results.weak(), **results.tables(),
+    )
+    args.out.with_suffix(".md").write_text(text)
+    print(f"{args.out}: EER {percent(f['eer'])}, AUC {f['auc']:.4f}, Cllr {f['cllr']:.3f}, minCllr {f['min_cllr']:.3f}, step {saved['step']}")
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(description="Export a checkpoint as a model file with its card.")
+    p.add_argument("set", type=Path, help="manifest.tsv, or a folder with bonafide/ and spoof/")
+    p.add_argument("checkpoint", type=Path)
+    p.add_argument("out", type=Path, help="NAME.safetensors; the card goes beside it as NAME.md")
+    p.add_argument("--name", default="sonde-1")
+    p.add_argument("--set-name", default="valid", help="what the model file calls the evaluation set")
+    p.add_argument("--cache", type=Path, default=Path("~/.cache/sonde-train").expanduser())
+    p.add_argument("--threads", type=int, default=1)
+    p.add_argument("--interim", action="store_true", help="mark the model as one that is still in training")
+    return p
+
+
+def main() -> None:
+    args = parser().parse_args()
+    env.tune("train.export", args.threads)
+    export(args)
+
+
+if __name__ == "__main__":
+    main()
