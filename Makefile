@@ -16,7 +16,7 @@ help:
 
 build:
 	@tools/setup.sh build
-	@test -f $(BUILD)/build.ninja || $(MESON) setup $(BUILD) -Dtests=disabled
+	@test -f $(BUILD)/build.ninja || $(MESON) setup $(BUILD) -Dtests=false
 	@ninja -C $(BUILD)
 
 run: build

@@ -13,10 +13,10 @@ configure() { # folder, options...
   else meson setup "$dir" "$@" >/dev/null
   fi
 }
-configure build -Dtests=enabled
+configure build -Dtests=true
 ninja -C build
 # Sanitizers abort on the first finding, so that no test passes over one.
-configure build-asan -Dtests=enabled -Db_sanitize=address,undefined -Db_lundef=false \
+configure build-asan -Dtests=true -Db_sanitize=address,undefined -Db_lundef=false \
   -Dbuildtype=debugoptimized
 ninja -C build-asan
 exec node tools/run-tests.mjs "$@"
