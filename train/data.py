@@ -53,9 +53,8 @@ class Clip:
 def read_set(where: Path, valid_share: float = 0.15) -> list[Clip]:
     """Clips of a manifest (.tsv), or of a folder with bonafide/ and spoof/.
 
-    Without a split column, whole sources go to validation, by hash of the
-    source's name: clips of one source on both sides would flatter the figures.
-    In a folder the source is the first sub-folder below the label.
+    Without a split column, whole sources go to validation: clips of one source
+    on both sides would flatter the figures. In a folder the source is the first sub-folder below the label.
     """
     where = Path(where)
     clips: list[Clip] = []
@@ -81,12 +80,40 @@ def read_set(where: Path, valid_share: float = 0.15) -> list[Clip]:
         clip.kind = clip.kind or ("human" if clip.label == "bonafide" else "synthetic")
         clip.source = clip.source or "unknown"
         clip.system = clip.system or clip.source
-        if not clip.split:
-            share = zlib.crc32(clip.source.encode()) % 1000 / 1000
-            clip.split = "valid" if share < valid_share else "train"
     if not clips:
         raise SystemExit(f"{where}: no clips found")
+    if any(not c.split for c in clips):
+        assign_splits(clips, valid_share)
     return clips
+
+
+def assign_splits(clips: list[Clip], share: float) -> None:
+    """Sends about `share` of each label's clips to validation, by whole sources.
+
+    The order of the sources is that of a hash, so that adding clips moves few.
+    """
+    order = lambda name: zlib.crc32(name.encode())  # noqa: E731
+    chosen: set[str] = set()
+    for clip in clips:
+        clip.split = "train"
+    for label in ("bonafide", "spoof"):
+        own = [c for c in clips if c.label == label]
+        sources = sorted({c.source for c in own}, key=order)
+        if len(sources) < 2:
+            print(f"warning: only one source of {label} clips; its clips are split, which flatters the figures", file=sys.stderr)
+            for clip in own:
+                clip.split = "valid" if order(clip.path) % 1000 < 1000 * share else "train"
+            continue
+        taken = sum(c.source in chosen for c in own)
+        for source in sources[:-1]:
+            if taken >= share * len(own):
+                break
+            if source not in chosen:
+                chosen.add(source)
+                taken += sum(c.source == source for c in own)
+    for clip in clips:
+        if clip.source in chosen:
+            clip.split = "valid"
 
 
 def root_of(where: Path) -> Path:

@@ -81,7 +81,13 @@ class Results:
                 by_kind.append(row(kind, len(chosen), e, a, c, rate(self.errors(mask, 1))))
         by_source, by_language = [], []
         for name, rows in (("source", by_source), ("language", by_language)):
-            for value, mask in self.groups(name).items():
+            groups = self.groups(name)
+            if name == "language":  # one row for those with too few clips to say anything
+                small = [v for v, mask in groups.items() if mask.sum() < 10]
+                if len(small) > 1:
+                    rest = np.any([groups.pop(v) for v in small], axis=0)
+                    groups[f"{len(small)} others"] = rest
+            for value, mask in groups.items():
                 h, s = self.llr[mask & (self.label == 0)], self.llr[mask & (self.label == 1)]
                 last = "-"
                 if len(h) and len(s):

@@ -82,6 +82,8 @@ def train(args: argparse.Namespace) -> None:
     held = set(args.hold_out or [])
     members = [i for i, c in enumerate(cache.clips) if c.split == "train" and c.source not in held]
     valid = [i for i, c in enumerate(cache.clips) if c.split == "valid"] if not held else [i for i, c in enumerate(cache.clips) if c.source in held]
+    if {cache.clips[i].spoof for i in valid} != {0, 1}:
+        raise SystemExit("validation needs clips of both labels; add sources, or a split column")
     args.work.mkdir(parents=True, exist_ok=True)
     checkpoint = args.work / f"{args.name}.pt"
 

@@ -1,0 +1,90 @@
+"""Checks of the training code that need no clips: python3 -m train.selftest."""
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from . import augment, data, evaluate, frontend, golden, model, safetensors, sampler, train
+
+
+def metrics() -> None:
+    rng = np.random.default_rng(0)
+    human, synthetic = rng.normal(-1, 1, 4000), rng.normal(1, 1, 3000)
+    assert abs(evaluate.eer(human, synthetic)[0] - 0.1587) < 0.01  # Phi(-1)
+    assert abs(evaluate.auc(human, synthetic) - 0.9214) < 0.01  # Phi(sqrt 2)
+    assert evaluate.auc(np.zeros(5), np.zeros(5)) == 0.5
+    assert abs(evaluate.cllr(np.zeros(5), np.zeros(9)) - 1) < 1e-12
+    assert abs(evaluate.min_cllr(np.zeros(5), np.zeros(9)) - 1) < 1e-12
+    assert evaluate.min_cllr(np.arange(5.0), np.arange(5.0, 9)) == 0
+    scale, offset = evaluate.calibrate(human, synthetic)
+    assert abs(scale - 2) < 0.15 and abs(offset) < 0.15  # the true LLR of these is 2 x
+    best, fitted = evaluate.min_cllr(human, synthetic), evaluate.cllr(scale * human + offset, scale * synthetic + offset)
+    assert best <= fitted <= best + 0.02
+    low, high = evaluate.wilson(10, 100)
+    assert abs(low - 0.0552) < 1e-3 and abs(high - 0.1744) < 1e-3
+
+
+def front_end() -> None:
+    wave = golden.synthetic()
+    assert np.abs(model.features(torch.from_numpy(wave)[None])[0, 0].numpy() - frontend.features(wave)).max() < 1e-3
+    assert np.abs(frontend.features(wave) - frontend.features(wave * np.float32(0.1))).max() < 1e-2  # gain says nothing
+    window, hop = frontend.WINDOW, frontend.WINDOW_HOP
+    assert frontend.window_starts(100) == [0] and frontend.window_starts(window) == [0]
+    assert frontend.window_starts(window + 1) == [0, 1]
+    assert frontend.window_starts(window + hop) == [0, hop] and frontend.window_starts(window + hop + 5) == [0, hop, hop + 5]
+
+
+def drawing() -> None:
+    clips = [data.Clip(f"{s}/{n}", label, source=s, system=s) for s, label, count in (("a", "bonafide", 400), ("b", "bonafide", 4), ("c", "spoof", 9)) for n in range(count)]
+    draws = sampler.Sampler(clips, list(range(len(clips))))
+    rng = np.random.default_rng(0)
+    from_b = np.mean([clips[draws.draw(rng, 0)].source == "b" for _ in range(2000)])
+    assert abs(from_b - 2 / 22) < 0.03  # by the root of the count, not the count
+    for clip in clips:
+        clip.split = ""
+    clips += [data.Clip(f"d/{n}", "spoof", "", source="d") for n in range(9)]
+    data.assign_splits(clips, 0.15)
+    assert all(len({c.split for c in clips if c.source == s}) == 1 for s in "abcd")
+    assert {c.split for c in clips if c.spoof} == {"train", "valid"}
+
+
+def augmentation() -> None:
+    make = augment.Augmenter(1)
+    speech = (3000 * np.random.default_rng(1).standard_normal(40000)).astype(np.int16)
+    for n in range(40):
+        y = make(np.random.default_rng(n), speech, lambda r: speech)
+        again = make(np.random.default_rng(n), speech, lambda r: speech)
+        assert y.shape == (frontend.BANDS, frontend.FRAMES) and np.isfinite(y).all() and (y == again).all()
+    zeros = make(np.random.default_rng(0), np.zeros(40000, np.int16), lambda r: speech)
+    assert np.isfinite(zeros).all()
+
+
+def files() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "x.safetensors"
+        tensors = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.arange(3, dtype=np.int32)}
+        safetensors.save(path, tensors, {"format": "x"})
+        assert (8 + int.from_bytes(path.read_bytes()[:8], "little")) % 64 == 0
+        back, metadata = safetensors.load(path)
+        assert metadata == {"format": "x"} and all((back[k] == tensors[k]).all() for k in tensors)
+
+
+def network() -> None:
+    net = model.Detector()
+    record: dict[str, torch.Tensor] = {}
+    assert net(torch.randn(2, 1, 128, 384), record).shape == (2,)
+    assert record["stages.2.blocks.0"].shape == (2, 96, 8, 24) and record["attn"].shape == (2, 192)
+    assert train.rate(0.03, 1.0) == 1.0 and train.rate(1.0, 1.0) < 0.01
+
+
+def main() -> None:
+    for check in (metrics, front_end, drawing, augmentation, files, network):
+        check()
+        print(f"ok {check.__name__}")
+
+
+if __name__ == "__main__":
+    main()
