@@ -29,8 +29,8 @@ RUNS = Path(__file__).parent / "runs"
 class Draws(Dataset):
     """Training input number `n` of an endless row, made from the seed and `n`."""
 
-    def __init__(self, cache: data.Cache, members: list[int], seed: int, strength: float, first: int) -> None:
-        self.cache, self.seed, self.first = cache, seed, first
+    def __init__(self, cache: data.Cache, members: list[int], seed: int, strength: float, pairs: float) -> None:
+        self.cache, self.seed, self.pairs = cache, seed, pairs
         self.sampler = sampler.Sampler(cache.clips, members)
         self.augmenter = augment.Augmenter(seed, strength)
         self.human = [i for i in members if not cache.clips[i].spoof]
@@ -41,7 +41,9 @@ class Draws(Dataset):
     def __getitem__(self, n: int) -> tuple[np.ndarray, np.float32]:
         rng = np.random.default_rng([self.seed, n])
         label = n % 2
-        clip = self.sampler.draw(rng, label)
+        both = np.random.default_rng([self.seed, n // 2, 1])  # what the two members of a pair agree on
+        source = self.sampler.draw_source(both) if both.random() < self.pairs else None
+        clip = self.sampler.draw(rng, label, source)
         copies = len(self.cache.copies) - 1
         copy = int(rng.integers(1, copies + 1)) if copies and rng.random() < 0.5 else 0
         babble = lambda r: self.cache.samples(self.human[r.integers(len(self.human))])  # noqa: E731
@@ -108,7 +110,7 @@ def train(args: argparse.Namespace) -> None:
         step, progress, spent, run = old["step"], old["progress"], old["spent"], old["run"]
         print(f"resumed at step {step}", flush=True)
 
-    draws = Draws(cache, members, args.seed, args.strength, 0)
+    draws = Draws(cache, members, args.seed, args.strength, args.pairs)
     loader = iter(DataLoader(draws, args.batch, sampler=Row(step * args.batch), num_workers=args.workers, prefetch_factor=8))
     sets = {"valid": evaluate.Windows(cache, valid)}
     if len(cache.copies) > 1:
@@ -186,6 +188,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--dropout", type=float, default=0.2)
     p.add_argument("--smoothing", type=float, default=0.03)
     p.add_argument("--strength", type=float, default=1.0, help="scales the chances of all augmentations")
+    p.add_argument("--pairs", type=float, default=0.5, help="share of draws that pair a human and a synthetic clip of one source")
     p.add_argument("--exact", action="store_true", help="compute in float32 rather than bfloat16")
     p.add_argument("--threads", type=int, default=1)
     p.add_argument("--workers", type=int, default=1)
