@@ -1,0 +1,50 @@
+/* Opens what the judging commands need: the detector and the decoder program. */
+#include "commands.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "../os/parallel.h"
+
+int cli_fail(int code, const struct err *err)
+{
+    fprintf(stderr, "sonde: %s (%s)\n", err->text, err_hint(err->code));
+    return code;
+}
+
+static enum err_code choose_isa(const char *name, enum nn_isa *ret, struct err *err)
+{
+    if (!name || !*name)
+        return nn_isa_choose(ret, err);
+    for (int isa = 0; isa < NN_ISA_COUNT; isa++)
+        if (strcmp(name, nn_isa_name(isa)) == 0 && nn_isa_supported(isa)) {
+            *ret = isa;
+            return ERR_OK;
+        }
+    return err_set(err, ERR_USAGE, "--isa: '%s' is unknown or not to be had on this processor",
+                   name);
+}
+
+enum err_code engine_open(const struct engine_options *options, struct engine *ret, struct err *err)
+{
+    struct engine engine = {.jobs = options->jobs > 0 ? options->jobs : parallel_processors()};
+    enum nn_isa isa = NN_ISA_AUTO;
+    enum err_code rc = choose_isa(options->isa, &isa, err);
+    /* The decoder program first: it starts while the weights are prepared. */
+    if (rc == ERR_OK)
+        rc = media_service_new(NULL, &options->limits, &engine.media, err);
+    if (rc == ERR_OK)
+        rc = detector_new(options->model, isa, &engine.detector, err);
+    if (rc != ERR_OK) {
+        engine_done(&engine);
+        return rc;
+    }
+    *ret = engine;
+    return ERR_OK;
+}
+
+void engine_done(struct engine *engine)
+{
+    engine->media = media_service_free(engine->media);
+    engine->detector = detector_free(engine->detector);
+}

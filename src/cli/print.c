@@ -1,0 +1,164 @@
+/* Output formats of `sonde detect`. One thread: the one that prints. */
+#include "print.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../base/mem.h"
+
+static const char *color_of(enum verdict verdict)
+{
+    return verdict == VERDICT_SYNTHETIC ? "\033[1;31m"
+           : verdict == VERDICT_HUMAN   ? "\033[32m"
+                                        : "\033[33m";
+}
+
+/* Length of the valid, printable UTF-8 character at p; 0 when it is none. */
+static int printable(const unsigned char *p)
+{
+    if (p[0] < 0x80)
+        return p[0] >= 0x20 && p[0] != 0x7f;
+    int n = (p[0] & 0xe0) == 0xc0 ? 2 : (p[0] & 0xf0) == 0xe0 ? 3 : (p[0] & 0xf8) == 0xf0 ? 4 : 0;
+    for (int i = 1; i < n; i++)
+        if ((p[i] & 0xc0) != 0x80)
+            return 0;
+    if (n == 2 && p[0] == 0xc2 && p[1] < 0xa0)
+        return 0; /* C1 control characters */
+    return n;
+}
+
+void print_clean(FILE *out, const char *text)
+{
+    for (const unsigned char *p = (const unsigned char *)text; *p;) {
+        int n = printable(p);
+        if (n > 0)
+            fwrite(p, 1, (size_t)n, out);
+        else
+            fputc('?', out);
+        p += n > 0 ? n : 1;
+    }
+}
+
+void print_clock(char *buf, size_t size, double seconds)
+{
+    long s = (long)floor(seconds);
+    if (s >= 3600)
+        snprintf(buf, size, "%ld:%02ld:%02ld", s / 3600, s / 60 % 60, s % 60);
+    else
+        snprintf(buf, size, "%ld:%02ld", s / 60, s % 60);
+}
+
+void print_table_head(FILE *out, int color)
+{
+    fprintf(out, "%s%-13s %9s %7s %9s  %s%s\n", color ? "\033[1m" : "", "VERDICT", "SYNTHETIC",
+            "LLR", "SPEECH", "FILE", color ? "\033[0m" : "");
+}
+
+/* "synthetic at 0:12-0:31, 1:04-1:08": runs of windows at or above the threshold; only worth a line
+ * when the recording is not of one piece. */
+static void print_parts(FILE *out, const struct detection *d)
+{
+    size_t above = 0;
+    for (size_t i = 0; i < d->n_timeline; i++)
+        above += d->timeline[i].llr >= d->threshold;
+    if (above == 0 || above == d->n_timeline)
+        return;
+    const char *before = "synthetic parts: ";
+    fprintf(out, "%14s", "");
+    for (size_t i = 0; i < d->n_timeline; i++) {
+        if (d->timeline[i].llr < d->threshold)
+            continue;
+        size_t end = i;
+        while (end + 1 < d->n_timeline && d->timeline[end + 1].llr >= d->threshold)
+            end++;
+        char from[24], to[24];
+        print_clock(from, sizeof from, d->timeline[i].start_s);
+        print_clock(to, sizeof to, ceil(d->timeline[end].end_s));
+        fprintf(out, "%s%s-%s", before, from, to);
+        before = ", ";
+        i = end;
+    }
+    fputc('\n', out);
+}
+
+void print_table_row(FILE *out, const struct file_report *r, int color)
+{
+    const struct detection *d = &r->detection;
+    if (r->error.code != ERR_OK) {
+        fprintf(out, "%s%-13s%s %9s %7s %9s  ", color ? "\033[1;33m" : "", "failed",
+                color ? "\033[0m" : "", "", "", "");
+        print_clean(out, r->path);
+        fprintf(out, "\n%14s", "");
+        print_clean(out, r->error.text);
+        fprintf(out, " (%s)\n", err_hint(r->error.code));
+        return;
+    }
+    char p[16] = "-", llr[16] = "-";
+    if (d->scored) {
+        snprintf(p, sizeof p, "%.0f %%", 100 * d->p);
+        snprintf(llr, sizeof llr, "%+.2f", d->llr);
+    }
+    fprintf(out, "%s%-13s%s %9s %7s %7.1f s  ", color ? color_of(d->verdict) : "",
+            verdict_name(d->verdict), color ? "\033[0m" : "", p, llr, d->speech_s);
+    print_clean(out, r->path);
+    fputc('\n', out);
+    for (size_t i = 0; i < d->n_reasons; i++) {
+        char text[160];
+        reason_sentence(&d->reasons[i], text, sizeof text);
+        fprintf(out, "%14s%s\n", "", text);
+    }
+    print_parts(out, d);
+}
+
+/* RFC 4180. A cell that a spreadsheet would take for a formula gets a quote mark before it. */
+static void csv_cell(FILE *out, const char *text)
+{
+    int formula = text[0] && strchr("=+-@\t\r", text[0]) != NULL;
+    if (!formula && !strpbrk(text, ",\"\r\n")) {
+        fputs(text, out);
+        return;
+    }
+    fputs(formula ? "\"'" : "\"", out);
+    for (const char *p = text; *p; p++) {
+        if (*p == '"')
+            fputc('"', out);
+        fputc(*p, out);
+    }
+    fputc('"', out);
+}
+
+void print_csv_head(FILE *out)
+{
+    fputs("file,sha256,verdict,p_synthetic,llr,threshold,duration_s,speech_s,reasons,error\r\n",
+          out);
+}
+
+void print_csv_row(FILE *out, const struct file_report *r)
+{
+    const struct detection *d = &r->detection;
+    csv_cell(out, r->path);
+    fprintf(out, ",%s,", r->sha256);
+    if (r->error.code != ERR_OK) {
+        fprintf(out, "failed,,,,,,,%s\r\n", err_slug(r->error.code));
+        return;
+    }
+    fprintf(out, "%s,", verdict_name(d->verdict));
+    if (d->scored)
+        fprintf(out, "%.4f,%.4f,", d->p, d->llr);
+    else
+        fputs(",,", out);
+    fprintf(out, "%.4f,%.3f,%.3f,", d->threshold, d->duration_s, d->speech_s);
+    for (size_t i = 0; i < d->n_reasons; i++)
+        fprintf(out, "%s%s", i ? " " : "", reason_slug(d->reasons[i].code));
+    fputs(",\r\n", out);
+}
+
+void print_json_line(FILE *out, const struct file_report *r, const struct detector *detector)
+{
+    json_t *json = file_report_json(r, detector);
+    _cleanup_free_ char *text = json_dumps(json, JSON_COMPACT);
+    json_decref(json);
+    fputs(text ? text : "{}", out);
+    fputc('\n', out);
+}

@@ -1,0 +1,378 @@
+/* Windows over a stream of samples, pooling, calibration, verdict.
+ *
+ * The sample buffer always keeps the last window's worth of samples (the final window is aligned to
+ * the end of the recording, not to the frame grid) and what is not yet framed. Frames are computed
+ * hop by hop, once, and shared by the windows that overlap. A detector is immutable; an analysis
+ * belongs to one thread at a time. */
+#include "detector.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../base/mem.h"
+#include "model_blob.h"
+#include "speech.h"
+
+#define MAX_WINDOWS (SPEECH_MAX_FRAMES / 16)
+#define FEED_STEP   16384 /* samples per media_read */
+
+struct detector {
+    struct nn_model *model;
+    double scale, offset; /* LLR = scale * logit + offset */
+    double threshold, prior;
+};
+
+struct analysis {
+    const struct detector *detector;
+    struct nn_session *session;
+    const struct nn_shape *shape;
+    size_t window_samples, hop_samples, block_samples;
+    float *samples; /* buffer of `room` samples; [0] is sample number `first` of the recording */
+    size_t room, held;
+    uint64_t first;      /* recording position of samples[0] */
+    uint64_t next_frame; /* frames computed so far */
+    float *logband;      /* up to window_frames frames, frame-major */
+    float *power;
+    size_t frames; /* held in logband */
+    struct detect_window *windows;
+    size_t n_windows, cap_windows;
+    struct speech_track speech;
+};
+
+static enum err_code meta_number(const struct nn_model *model, const char *key, double low,
+                                 double high, double *ret, struct err *err)
+{
+    const char *text = nn_model_meta(model, key);
+    if (!text)
+        return err_set(err, ERR_MODEL, "the model has no '%s'", key);
+    char *end;
+    errno = 0;
+    double value = strtod(text, &end);
+    if (errno || end == text || *end || !(value >= low && value <= high))
+        return err_set(err, ERR_MODEL, "the model's '%s' is not a number from %g to %g", key, low,
+                       high);
+    *ret = value;
+    return ERR_OK;
+}
+
+enum err_code detector_new(const char *model_path, enum nn_isa isa, struct detector **ret,
+                           struct err *err)
+{
+    struct detector *d = xalloc(sizeof *d);
+    enum err_code rc;
+    if (!model_path || !*model_path)
+        model_path = secure_getenv("SONDE_MODEL");
+    if (model_path && *model_path)
+        rc = nn_model_open(model_path, isa, &d->model, err);
+    else
+        rc = nn_model_open_mem(model_blob, model_blob_size(), isa, &d->model, err);
+    if (rc == ERR_OK)
+        rc = meta_number(d->model, "llr_scale", 1e-3, 1e3, &d->scale, err);
+    if (rc == ERR_OK)
+        rc = meta_number(d->model, "llr_offset", -1e3, 1e3, &d->offset, err);
+    if (rc == ERR_OK)
+        rc = meta_number(d->model, "threshold_llr", -50, 50, &d->threshold, err);
+    if (rc == ERR_OK)
+        rc = meta_number(d->model, "prior", 0.001, 0.999, &d->prior, err);
+    if (rc != ERR_OK) {
+        detector_free(d);
+        return rc;
+    }
+    *ret = d;
+    return ERR_OK;
+}
+
+struct detector *detector_free(struct detector *d)
+{
+    if (d) {
+        nn_model_free(d->model);
+        free(d);
+    }
+    return NULL;
+}
+
+const struct nn_model *detector_model(const struct detector *d)
+{
+    return d->model;
+}
+
+double detector_threshold(const struct detector *d)
+{
+    return d->threshold;
+}
+
+double detector_prior(const struct detector *d)
+{
+    return d->prior;
+}
+
+json_t *detector_model_json(const struct detector *d)
+{
+    const char *name = nn_model_meta(d->model, "name");
+    return json_pack("{s:s, s:s, s:s}", "name", name ? name : "unnamed", "sha256",
+                     nn_model_sha256(d->model), "isa", nn_isa_name(nn_model_isa(d->model)));
+}
+
+enum err_code analysis_new(const struct detector *detector, struct analysis **ret, struct err *err)
+{
+    struct analysis *a = xalloc(sizeof *a);
+    a->detector = detector;
+    a->shape = nn_model_shape(detector->model);
+    a->window_samples = nn_window_samples(a->shape);
+    a->hop_samples = (size_t)a->shape->hop_frames * (size_t)a->shape->frame_hop;
+    /* Samples under one hop of frames: the hop itself and the overhang of its last frame. */
+    a->block_samples = a->hop_samples + (size_t)(a->shape->frame_length - a->shape->frame_hop);
+    a->room = 2 * a->window_samples + a->block_samples + FEED_STEP;
+    enum err_code rc = nn_session_new(detector->model, &a->session, err);
+    size_t frames = (size_t)a->shape->window_frames;
+    a->samples = try_alloc(a->room, sizeof *a->samples);
+    a->logband = try_alloc(frames * (size_t)a->shape->bands, sizeof *a->logband);
+    a->power = try_alloc(frames, sizeof *a->power);
+    if (rc == ERR_OK && (!a->samples || !a->logband || !a->power))
+        rc = err_set(err, ERR_NO_MEMORY, "no memory for an analysis");
+    if (rc != ERR_OK) {
+        analysis_free(a);
+        return rc;
+    }
+    *ret = a;
+    return ERR_OK;
+}
+
+struct analysis *analysis_free(struct analysis *a)
+{
+    if (a) {
+        nn_session_free(a->session);
+        speech_done(&a->speech);
+        free(a->samples);
+        free(a->logband);
+        free(a->power);
+        free(a->windows);
+        free(a);
+    }
+    return NULL;
+}
+
+void analysis_reset(struct analysis *a)
+{
+    speech_done(&a->speech);
+    a->held = a->frames = a->n_windows = 0;
+    a->first = a->next_frame = 0;
+}
+
+static enum err_code add_window(struct analysis *a, double start_s, double end_s, float logit,
+                                struct err *err)
+{
+    if (try_grow(&a->windows, &a->cap_windows, a->n_windows, sizeof *a->windows, MAX_WINDOWS) < 0)
+        return err_set(err, ERR_TOO_LONG, "more than %d windows", MAX_WINDOWS);
+    a->windows[a->n_windows++] = (struct detect_window){
+        .start_s = start_s,
+        .end_s = end_s,
+        .llr = a->detector->scale * (double)logit + a->detector->offset,
+    };
+    return ERR_OK;
+}
+
+/* Computes the hop of frames that starts at next_frame, and a window when one is complete. */
+static enum err_code add_hop(struct analysis *a, struct err *err)
+{
+    const struct nn_shape *shape = a->shape;
+    size_t hop = (size_t)shape->hop_frames, bands = (size_t)shape->bands;
+    size_t window = (size_t)shape->window_frames;
+    const float *at = a->samples + (size_t)(a->next_frame * (uint64_t)shape->frame_hop - a->first);
+    float *logband = a->logband + a->frames * bands;
+    nn_frames(a->session, at, hop, logband, a->power + a->frames);
+    enum err_code rc = speech_add(&a->speech, logband, hop, shape->bands, err);
+    if (rc != ERR_OK)
+        return rc;
+    a->next_frame += hop;
+    a->frames += hop;
+    if (a->frames < window)
+        return ERR_OK;
+    float logit = nn_window(a->session, a->logband, a->power);
+    uint64_t start = (a->next_frame - window) * (uint64_t)shape->frame_hop;
+    rc = add_window(a, (double)start / shape->sample_rate,
+                    (double)(start + a->window_samples) / shape->sample_rate, logit, err);
+    memmove(a->logband, a->logband + hop * bands, (window - hop) * bands * sizeof *a->logband);
+    memmove(a->power, a->power + hop, (window - hop) * sizeof *a->power);
+    a->frames = window - hop;
+    return rc;
+}
+
+/* Drops samples that neither a coming frame nor the final window can need. */
+static void drop_old_samples(struct analysis *a)
+{
+    uint64_t framed = a->next_frame * (uint64_t)a->shape->frame_hop;
+    size_t spare = (size_t)(framed - a->first);
+    size_t beyond_window = a->held > a->window_samples ? a->held - a->window_samples : 0;
+    size_t drop = spare < beyond_window ? spare : beyond_window;
+    if (drop < a->window_samples / 2)
+        return; /* move rarely */
+    memmove(a->samples, a->samples + drop, (a->held - drop) * sizeof *a->samples);
+    a->held -= drop;
+    a->first += drop;
+}
+
+enum err_code analysis_feed(struct analysis *a, const float *samples, size_t n, struct err *err)
+{
+    while (n > 0) {
+        size_t take = a->room - a->held < n ? a->room - a->held : n;
+        memcpy(a->samples + a->held, samples, take * sizeof *samples);
+        a->held += take;
+        samples += take;
+        n -= take;
+        while (a->first + a->held >=
+               a->next_frame * (uint64_t)a->shape->frame_hop + a->block_samples) {
+            enum err_code rc = add_hop(a, err);
+            if (rc != ERR_OK)
+                return rc;
+        }
+        drop_old_samples(a);
+    }
+    return ERR_OK;
+}
+
+/* Frames after the last whole hop: too few for a window of their own, but they may hold speech. */
+static enum err_code add_last_frames(struct analysis *a, struct err *err)
+{
+    size_t from = (size_t)(a->next_frame * (uint64_t)a->shape->frame_hop - a->first);
+    size_t left = a->held - from, length = (size_t)a->shape->frame_length;
+    if (left < length)
+        return ERR_OK;
+    size_t n = (left - length) / (size_t)a->shape->frame_hop + 1;
+    nn_frames(a->session, a->samples + from, n, a->logband, a->power);
+    return speech_add(&a->speech, a->logband, n, a->shape->bands, err);
+}
+
+/* The window that ends with the recording, unless one on the grid does; a recording shorter than a
+ * window is repeated until it fills one. */
+static enum err_code add_last_window(struct analysis *a, struct err *err)
+{
+    uint64_t total = a->first + a->held;
+    size_t window = a->window_samples;
+    uint64_t grid_end =
+        a->n_windows > 0 ? (uint64_t)(a->n_windows - 1) * a->hop_samples + window : 0;
+    if (total == 0 || grid_end == total)
+        return ERR_OK;
+    float *at = a->samples + (a->held >= window ? a->held - window : 0);
+    for (size_t i = a->held; i < window; i++)
+        a->samples[i] = a->samples[i - a->held];
+    nn_frames(a->session, at, (size_t)a->shape->window_frames, a->logband, a->power);
+    float logit = nn_window(a->session, a->logband, a->power);
+    uint64_t start = total > window ? total - window : 0;
+    return add_window(a, (double)start / a->shape->sample_rate,
+                      (double)total / a->shape->sample_rate, logit, err);
+}
+
+static void add_reason(struct detection *d, enum reason_code code, double measured, double limit)
+{
+    d->reasons[d->n_reasons++] =
+        (struct reason){.code = code, .measured = measured, .limit = limit};
+    if (reason_decides(code))
+        d->verdict = VERDICT_INCONCLUSIVE;
+}
+
+/* Mean LLR, weighted by speech; the plain mean where no speech was found. */
+static double pooled_llr(struct analysis *a)
+{
+    double frames_per_s = (double)a->shape->sample_rate / a->shape->frame_hop;
+    double sum = 0, weights = 0, plain = 0;
+    for (size_t i = 0; i < a->n_windows; i++) {
+        struct detect_window *w = &a->windows[i];
+        size_t from = (size_t)lrint(w->start_s * frames_per_s);
+        size_t to = (size_t)lrint(w->end_s * frames_per_s);
+        w->speech_s = (double)speech_frames(&a->speech, from, to) / frames_per_s;
+        sum += w->speech_s * w->llr;
+        weights += w->speech_s;
+        plain += w->llr;
+    }
+    return weights > 0 ? sum / weights : plain / (double)a->n_windows;
+}
+
+static void conclude(struct analysis *a, struct detection *d)
+{
+    const struct detector *detector = a->detector;
+    double frames_per_s = (double)a->shape->sample_rate / a->shape->frame_hop;
+    d->prior = detector->prior;
+    d->threshold = detector->threshold;
+    d->duration_s = (double)(a->first + a->held) / a->shape->sample_rate;
+    d->speech_s = (double)speech_frames(&a->speech, 0, a->speech.count) / frames_per_s;
+    d->scored = a->n_windows > 0;
+    if (d->scored) {
+        d->llr = pooled_llr(a);
+        d->p = detect_probability(d->llr, d->prior);
+    }
+    d->verdict = d->scored && d->llr >= d->threshold ? VERDICT_SYNTHETIC : VERDICT_HUMAN;
+    if (d->speech_s < DETECT_ANY_SPEECH_S) {
+        d->scored = 0; /* a score of noise would only mislead */
+        add_reason(d, REASON_NO_SPEECH, d->speech_s, DETECT_MIN_SPEECH_S);
+    } else if (d->speech_s < DETECT_MIN_SPEECH_S) {
+        add_reason(d, REASON_TOO_SHORT, d->speech_s, DETECT_MIN_SPEECH_S);
+    }
+    d->timeline = STEAL(a->windows);
+    d->n_timeline = d->scored ? a->n_windows : 0;
+    a->cap_windows = 0;
+}
+
+enum err_code analysis_finish(struct analysis *a, struct detection *ret, struct err *err)
+{
+    struct detection d = {0};
+    enum err_code rc = add_last_frames(a, err);
+    if (rc == ERR_OK)
+        rc = add_last_window(a, err);
+    if (rc == ERR_OK)
+        rc = speech_decide(&a->speech, err);
+    if (rc == ERR_OK)
+        conclude(a, &d);
+    analysis_reset(a);
+    if (rc == ERR_OK)
+        *ret = d;
+    return rc;
+}
+
+static void add_media_reasons(struct detection *d, const struct media_info *info)
+{
+    if (info->damaged > 0)
+        add_reason(d, REASON_DAMAGED, (double)info->damaged, 0);
+    if (info->truncated)
+        add_reason(d, REASON_TRUNCATED, d->duration_s, 0);
+}
+
+static void cleanup_stream(struct media_stream **stream)
+{
+    media_close(*stream);
+}
+
+enum err_code detect_file(struct analysis *a, struct media_service *media, int fd,
+                          detect_progress *progress, void *ctx, struct detection *ret,
+                          struct media_info *ret_info, struct err *err)
+{
+    _cleanup_(cleanup_stream) struct media_stream *stream = NULL;
+    _cleanup_free_ float *samples = try_alloc(FEED_STEP, sizeof *samples);
+    if (!samples)
+        return err_set(err, ERR_NO_MEMORY, "no memory for %d samples", FEED_STEP);
+    analysis_reset(a);
+    enum err_code rc = media_open(media, fd, &stream, err);
+    uint64_t total = 0;
+    while (rc == ERR_OK) {
+        size_t n = 0;
+        rc = media_read(stream, samples, FEED_STEP, &n, err);
+        if (rc != ERR_OK || n == 0)
+            break;
+        rc = analysis_feed(a, samples, n, err);
+        total += n;
+        if (rc == ERR_OK && progress && progress(ctx, (double)total / MEDIA_SAMPLE_RATE) != 0)
+            rc = err_set(err, ERR_CANCELLED, "cancelled");
+    }
+    if (rc == ERR_OK)
+        rc = analysis_finish(a, ret, err);
+    if (rc != ERR_OK) {
+        analysis_reset(a);
+        return rc;
+    }
+    add_media_reasons(ret, media_stream_info(stream));
+    if (ret_info)
+        *ret_info = *media_stream_info(stream);
+    return ERR_OK;
+}

@@ -1,0 +1,59 @@
+/* The detector: a stream of samples in, one detection out.
+ *
+ *   struct detector *d;  detector_new(NULL, NN_ISA_AUTO, &d, &err);       once, shared by threads
+ *   struct analysis *a;  analysis_new(d, &a, &err);                       one per thread
+ *   analysis_feed(a, samples, n, &err) …;  analysis_finish(a, &detection, &err);
+ *
+ * Windows of the model's length stand every hop over the recording; the last one ends where the
+ * recording ends; a shorter recording is repeated until it fills one. Each window's logit becomes
+ * an LLR by the model's calibration; the recording's LLR is their mean, weighted by the speech in
+ * each.
+ */
+#ifndef SONDE_DETECT_DETECTOR_H
+#define SONDE_DETECT_DETECTOR_H
+
+#include <stddef.h>
+
+#include "../base/err.h"
+#include "../media/media.h"
+#include "../nn/nn.h"
+#include "result.h"
+
+/* Speech needed for a verdict, seconds, and what counts as any speech at all. */
+#define DETECT_MIN_SPEECH_S 1.5
+#define DETECT_ANY_SPEECH_S 0.2
+
+struct detector;
+struct analysis;
+
+/* model_path NULL: SONDE_MODEL from the environment, else the weights inside the program. */
+enum err_code detector_new(const char *model_path, enum nn_isa isa, struct detector **ret,
+                           struct err *err) MUST_CHECK;
+struct detector *detector_free(struct detector *detector);
+const struct nn_model *detector_model(const struct detector *detector);
+double detector_threshold(const struct detector *detector); /* on the LLR */
+double detector_prior(const struct detector *detector);
+/* {name, sha256, isa}: what a result says about its model. Caller owns it. */
+json_t *detector_model_json(const struct detector *detector);
+
+enum err_code analysis_new(const struct detector *detector, struct analysis **ret,
+                           struct err *err) MUST_CHECK;
+struct analysis *analysis_free(struct analysis *analysis);
+/* 16 kHz mono samples, finite, nominally -1..1, in pieces of any size: the cut does not change a
+ * bit of the result. */
+enum err_code analysis_feed(struct analysis *analysis, const float *samples, size_t n,
+                            struct err *err) MUST_CHECK;
+/* The answer; free it with detection_done. The analysis is then ready for the next recording. */
+enum err_code analysis_finish(struct analysis *analysis, struct detection *ret,
+                              struct err *err) MUST_CHECK;
+/* Forgets what was fed. */
+void analysis_reset(struct analysis *analysis);
+
+/* Decodes the regular file behind `fd` and analyses it. ret_info may be NULL. `progress` (may be
+ * NULL) hears the decoded seconds now and then; a non-zero answer cancels (ERR_CANCELLED). */
+typedef int detect_progress(void *ctx, double seconds);
+enum err_code detect_file(struct analysis *analysis, struct media_service *media, int fd,
+                          detect_progress *progress, void *ctx, struct detection *ret,
+                          struct media_info *ret_info, struct err *err) MUST_CHECK;
+
+#endif

@@ -1,0 +1,63 @@
+/* What the detector says about one recording, and its JSON form. */
+#ifndef SONDE_DETECT_RESULT_H
+#define SONDE_DETECT_RESULT_H
+
+#include <jansson.h>
+#include <stddef.h>
+
+#include "../base/err.h"
+#include "../media/media.h"
+
+enum verdict { VERDICT_HUMAN, VERDICT_SYNTHETIC, VERDICT_INCONCLUSIVE };
+const char *verdict_name(enum verdict verdict); /* "human" "synthetic" "inconclusive" */
+
+/* Why there is no verdict, or what to know about it. One row per reason in reason.def. */
+enum reason_code {
+#define REASON_ROW(name, slug, decides, unit, text) name,
+#include "reason.def"
+#undef REASON_ROW
+    REASON_COUNT
+};
+
+struct reason {
+    enum reason_code code;
+    double measured, limit; /* in the row's unit */
+};
+const char *reason_slug(enum reason_code code);
+int reason_decides(enum reason_code code); /* 1: makes the verdict inconclusive */
+/* "only 0.9 s of speech; 1.5 s are needed" into buf. */
+void reason_sentence(const struct reason *reason, char *buf, size_t size);
+
+/* One window of the recording. */
+struct detect_window {
+    double start_s, end_s;
+    double speech_s; /* of it */
+    double llr;
+};
+
+struct detection {
+    enum verdict verdict;
+    int scored;        /* 0: nothing to score; llr and p are meaningless */
+    double llr;        /* ln p(recording | synthetic) / p(recording | human), calibrated */
+    double p;          /* P(synthetic) at `prior`, within 0.01 .. 0.99 */
+    double prior;      /* P(synthetic) before hearing it */
+    double threshold;  /* on llr: at or above it the verdict is synthetic */
+    double duration_s; /* decoded */
+    double speech_s;
+    struct reason reasons[REASON_COUNT];
+    size_t n_reasons;
+    struct detect_window *timeline; /* owned */
+    size_t n_timeline;
+};
+
+/* P(synthetic) of an LLR at a prior by Bayes' rule, shown within 0.01 .. 0.99. */
+double detect_probability(double llr, double prior);
+
+void detection_done(struct detection *detection);
+/* Object with verdict p_synthetic llr prior threshold reasons duration_s speech_s timeline; the
+ * caller owns it. NULL when memory is gone. */
+json_t *detection_json(const struct detection *detection);
+/* Object with container codec sample_rate channels bit_rate damaged truncated. */
+json_t *media_info_json(const struct media_info *info);
+
+#endif
