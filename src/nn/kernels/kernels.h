@@ -1,0 +1,123 @@
+/* The compute kernels: one table of functions per instruction set, all compiled from kernels.inc.
+ *
+ * Layout of activations: channels in blocks of `width` (V, the floats of one vector register),
+ *     [channels / V][height + 2][width + 2][V]
+ * with a border of zeros, so that a 3x3 kernel has no edge cases and every address in a hot loop
+ * is one pointer plus a constant. Channel counts are multiples of 16, hence of every V.
+ * Weights of matrix products: [panel of 2V outputs][K][2V], outputs padded with zeros.
+ * Every pointer is 64-byte aligned unless said otherwise; nothing here allocates or fails.
+ */
+#ifndef SONDE_NN_KERNELS_H
+#define SONDE_NN_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../nn.h"
+
+#if defined(__x86_64__)
+#define NN_X86 1
+#endif
+
+#define NN_FFT_SIZE   512 /* real points; the only transform there is */
+#define NN_BANDS      128
+#define NN_WINO_CELLS 36 /* 6x6 values of one F(4x4,3x3) tile */
+#define NN_ROWS_MAX   12 /* largest `rows` below */
+
+/* Tables of the front end, the same for every instruction set. */
+struct nn_front {
+    int frame_length;                    /* samples, a multiple of 16, <= NN_FFT_SIZE */
+    int frame_hop;                       /* samples */
+    float window[NN_FFT_SIZE];           /* half the Hann window, then zeros */
+    float twiddle[16][16][2];            /* [n2][k1]: exp(-2 pi i n2 k1 / 256) */
+    float split[NN_FFT_SIZE / 4 + 1][2]; /* exp(-2 pi i k / 512), k = 0..128 */
+};
+
+/* One 3x3 convolution, padding 1, plus bias, optional residual, ReLU. */
+struct nn_conv_args {
+    const float *in;       /* [cin/V][hin+2][win+2][V], border zero; readable 4 KiB past its end */
+    float *out;            /* [cout/V][hout+2][wout+2][V]; the border is written too */
+    const float *residual; /* as out, or NULL */
+    const float *weights;
+    const float *bias; /* cout, padded with zeros to a multiple of 2V */
+    float *scratch;    /* Winograd: nn_wino_scratch() floats */
+    int cin, cout, hin, win, hout, wout;
+    int stride;     /* 1 or 2 */
+    int tile_block; /* Winograd: tiles transformed at a time, a multiple of `rows` */
+};
+
+struct nn_stem_args {
+    const float *in;      /* [win+2][pitch]: one row per frame, bands at 1.., border zero */
+    float *out;           /* as nn_conv_args.out */
+    const float *weights; /* [cout/V][kw = frame][kh = band][V] */
+    const float *bias;
+    int pitch, cout, hout, wout; /* hout: bands, wout: frames */
+};
+
+struct nn_collapse_args {
+    const float *in;      /* [channels/V][h+2][w+2][V] */
+    float *out;           /* [channels/V][steps][V], steps >= w */
+    const float *weights; /* [channels/V][h][V] */
+    const float *bias;    /* channels */
+    int channels, h, w, steps;
+};
+
+struct nn_attn_args {
+    const float *in;                /* [channels/V][steps][V]; steps is a multiple of `rows` */
+    float *out;                     /* mean[channels], spread[channels] */
+    const float *proj;              /* panels, K = channels */
+    const float *bias;              /* hidden, padded to a multiple of 2V */
+    const float *score;             /* hidden, padded alike with zeros */
+    float *scratch;                 /* steps * padded hidden, then 2 * steps */
+    int channels, hidden, steps, t; /* t <= steps: time steps that exist */
+};
+
+struct nn_kernels {
+    int width; /* V: floats per vector */
+    int rows;  /* rows of the matrix product's register tile */
+
+    /* n frames, 1 <= n <= width, of samples[0 .. (width-1)*hop + length): all `width` are computed,
+     * n are stored. scratch: NN_FRONT_SCRATCH floats. samples, logband, power: any alignment. */
+    void (*frames)(const struct nn_front *front, const float *samples, int n, float *logband,
+                   float *power, float *scratch);
+    /* plane[1+f][1+b] = max(logband[f][b] - mean_log, -floor) less its band's mean over time when
+     * `band_mean`; [frames+2][pitch] with a zero border. */
+    void (*normalise)(const float *logband, float mean_log, float floor, int band_mean, int frames,
+                      float *plane, int pitch);
+    void (*stem)(const struct nn_stem_args *args);
+    void (*conv_direct)(const struct nn_conv_args *args);
+    void (*conv_wino)(const struct nn_conv_args *args);
+    void (*collapse)(const struct nn_collapse_args *args);
+    void (*attn)(const struct nn_attn_args *args);
+    /* y[n] = relu?(sum x[k] w[k][n] + bias[n]); n is a multiple of 16. */
+    void (*dense)(const float *x, int k, const float *weights, const float *bias, int n, int relu,
+                  float *y);
+    /* Independent multiply-adds for `loops` rounds of `rows` x 2 registers: the peak rate. Returns
+     * the multiply-adds done. */
+    uint64_t (*peak)(uint64_t loops, float *sink);
+};
+
+/* Floats of scratch: two passes of the transform, powers, and one transposed block. */
+#define NN_FRONT_SCRATCH (16 * (2 * 256 + 257 + 16 * 16 + 128 + 2))
+
+/* Floats of scratch of a Winograd convolution: transformed input and products. Each of the 36
+ * planes is one cache line longer than its data, so that planes do not collide in the cache. */
+static inline size_t nn_wino_plane(int channels, int tile_block)
+{
+    return (size_t)channels * (size_t)tile_block + 16;
+}
+
+static inline int nn_pad_to(int n, int multiple)
+{
+    return (n + multiple - 1) / multiple * multiple;
+}
+
+extern const struct nn_kernels nn_kernels_scalar;
+#ifdef NN_X86
+extern const struct nn_kernels nn_kernels_avx2;
+extern const struct nn_kernels nn_kernels_avx512;
+#endif
+
+const struct nn_kernels *nn_kernels_for(enum nn_isa isa);
+
+#endif
