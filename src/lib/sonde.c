@@ -63,6 +63,7 @@ static int public_code(enum err_code code)
         return SONDE_ERROR_MODEL;
     case ERR_NO_MEMORY:
     case ERR_DECODER_DIED:
+    case ERR_SANDBOX:
     case ERR_CANCELLED:
         return SONDE_ERROR_RESOURCES;
     case ERR_PROTOCOL:

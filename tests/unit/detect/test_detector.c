@@ -1,0 +1,198 @@
+/* detect/detector: windows, pooling, reasons; the cut of the feed and the thread do not change a
+ * bit. */
+#include "../../support/cm.h"
+
+#include <math.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "detect/detector.h"
+
+#define RATE 16000
+
+static struct detector *detector;
+
+static int open_model(void **state)
+{
+    (void)state;
+    return detector_new(NULL, NN_ISA_AUTO, &detector, NULL);
+}
+
+static int close_model(void **state)
+{
+    (void)state;
+    detector = detector_free(detector);
+    return 0;
+}
+
+/* Syllable-like sound: the gate takes it for speech. Caller frees. */
+static float *make_sound(size_t n)
+{
+    float *x = malloc(n * sizeof *x + 4);
+    unsigned seed = 7;
+    for (size_t i = 0; i < n; i++) {
+        double t = (double)i / RATE, sum = 0;
+        for (int h = 1; h <= 20; h++)
+            sum += sin(2 * M_PI * (110 + 10 * sin(t)) * h * t) / h;
+        seed = seed * 1664525u + 1013904223u;
+        x[i] = (float)(0.3 * fmax(0, sin(2 * M_PI * 4 * t)) * sum + 1e-4 * (seed >> 16) / 65536.0);
+    }
+    return x;
+}
+
+static struct detection analyse(struct analysis *a, const float *x, size_t n, size_t piece)
+{
+    struct detection d;
+    for (size_t i = 0; i < n; i += piece)
+        assert_int_equal(analysis_feed(a, x + i, n - i < piece ? n - i : piece, NULL), ERR_OK);
+    assert_int_equal(analysis_finish(a, &d, NULL), ERR_OK);
+    return d;
+}
+
+static void assert_same(const struct detection *a, const struct detection *b)
+{
+    assert_memory_equal(&a->llr, &b->llr, sizeof a->llr);
+    assert_int_equal(a->n_timeline, b->n_timeline);
+    assert_int_equal(a->verdict, b->verdict);
+    for (size_t i = 0; i < a->n_timeline; i++)
+        assert_memory_equal(&a->timeline[i], &b->timeline[i], sizeof a->timeline[i]);
+}
+
+static void the_cut_of_the_feed_changes_nothing(void **state)
+{
+    (void)state;
+    static const size_t lengths[] = {1, 399, 400, 30000, 61680, 61681, 92400, 200001};
+    static const size_t pieces[] = {1, 160, 4096, 77777};
+    struct analysis *a = NULL;
+    assert_int_equal(analysis_new(detector, &a, NULL), ERR_OK);
+    float *x = make_sound(200001);
+    for (size_t l = 0; l < ARRAY_LEN(lengths); l++) {
+        struct detection whole = analyse(a, x, lengths[l], lengths[l]);
+        for (size_t p = lengths[l] > 70000; p < ARRAY_LEN(pieces); p++) {
+            struct detection cut = analyse(a, x, lengths[l], pieces[p]);
+            assert_same(&whole, &cut);
+            detection_done(&cut);
+        }
+        assert_true(fabs(whole.duration_s - (double)lengths[l] / RATE) < 1e-9);
+        detection_done(&whole);
+    }
+    free(x);
+    analysis_free(a);
+}
+
+static void windows_cover_the_recording(void **state)
+{
+    (void)state;
+    struct analysis *a = NULL;
+    assert_int_equal(analysis_new(detector, &a, NULL), ERR_OK);
+    size_t n = 10 * RATE;
+    float *x = make_sound(n);
+    struct detection d = analyse(a, x, n, n);
+    /* 160,000 samples: windows of 61,680 at 0, 30,720, 61,440, 92,160 and one that ends at the end.
+     */
+    assert_int_equal(d.n_timeline, 5);
+    assert_true(d.timeline[0].start_s == 0);
+    assert_true(fabs(d.timeline[3].start_s - 92160.0 / RATE) < 1e-9);
+    assert_true(fabs(d.timeline[4].end_s - 10.0) < 1e-9);
+    assert_true(d.scored && isfinite(d.llr) && d.p >= 0.01 && d.p <= 0.99);
+    assert_int_equal(d.verdict, d.llr >= d.threshold ? VERDICT_SYNTHETIC : VERDICT_HUMAN);
+    detection_done(&d);
+    free(x);
+    analysis_free(a);
+}
+
+static void too_little_speech_is_inconclusive(void **state)
+{
+    (void)state;
+    struct analysis *a = NULL;
+    assert_int_equal(analysis_new(detector, &a, NULL), ERR_OK);
+    float *x = make_sound(RATE);
+    struct detection d = analyse(a, x, RATE, RATE);
+    assert_int_equal(d.verdict, VERDICT_INCONCLUSIVE);
+    assert_int_equal(d.n_reasons, 1);
+    assert_string_equal(reason_slug(d.reasons[0].code), "too_short");
+    char text[160];
+    reason_sentence(&d.reasons[0], text, sizeof text);
+    assert_non_null(strstr(text, "1.5 s are needed"));
+    assert_int_equal(d.scored, 1);
+    detection_done(&d);
+
+    memset(x, 0, RATE * sizeof *x);
+    for (int seconds = 0; seconds < 20; seconds++)
+        assert_int_equal(analysis_feed(a, x, RATE, NULL), ERR_OK);
+    assert_int_equal(analysis_finish(a, &d, NULL), ERR_OK);
+    assert_int_equal(d.verdict, VERDICT_INCONCLUSIVE);
+    assert_string_equal(reason_slug(d.reasons[0].code), "no_speech");
+    assert_int_equal(d.scored, 0);
+    assert_int_equal(d.n_timeline, 0);
+    detection_done(&d);
+
+    assert_int_equal(analysis_finish(a, &d, NULL), ERR_OK); /* no sample at all */
+    assert_int_equal(d.verdict, VERDICT_INCONCLUSIVE);
+    detection_done(&d);
+    free(x);
+    analysis_free(a);
+}
+
+struct thread_task {
+    const float *x;
+    size_t n;
+    struct detection result;
+};
+
+static void *analyse_on_thread(void *arg)
+{
+    struct thread_task *task = arg;
+    struct analysis *a = NULL;
+    if (analysis_new(detector, &a, NULL) == ERR_OK &&
+        analysis_feed(a, task->x, task->n, NULL) == ERR_OK &&
+        analysis_finish(a, &task->result, NULL) != ERR_OK)
+        task->result = (struct detection){0};
+    analysis_free(a);
+    return NULL;
+}
+
+static void threads_give_the_same_bits(void **state)
+{
+    (void)state;
+    enum { THREADS = 4 };
+    size_t n = 6 * RATE;
+    float *x = make_sound(n);
+    pthread_t threads[THREADS];
+    struct thread_task tasks[THREADS];
+    for (int i = 0; i < THREADS; i++) {
+        tasks[i] = (struct thread_task){.x = x, .n = n};
+        assert_int_equal(pthread_create(&threads[i], NULL, analyse_on_thread, &tasks[i]), 0);
+    }
+    for (int i = 0; i < THREADS; i++)
+        pthread_join(threads[i], NULL);
+    assert_true(tasks[0].result.scored);
+    for (int i = 1; i < THREADS; i++)
+        assert_same(&tasks[0].result, &tasks[i].result);
+    for (int i = 0; i < THREADS; i++)
+        detection_done(&tasks[i].result);
+    free(x);
+}
+
+static void probability_follows_bayes_within_its_bounds(void **state)
+{
+    (void)state;
+    assert_true(fabs(detect_probability(0, 0.5) - 0.5) < 1e-12);
+    assert_true(fabs(detect_probability(log(4), 0.2) - 0.5) < 1e-12);
+    assert_true(detect_probability(1000, 0.5) == 0.99);
+    assert_true(detect_probability(-1000, 0.5) == 0.01);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_cut_of_the_feed_changes_nothing),
+        cmocka_unit_test(windows_cover_the_recording),
+        cmocka_unit_test(too_little_speech_is_inconclusive),
+        cmocka_unit_test(threads_give_the_same_bits),
+        cmocka_unit_test(probability_follows_bayes_within_its_bounds),
+    };
+    return cmocka_run_group_tests_name("detect", tests, open_model, close_model);
+}
