@@ -104,8 +104,6 @@ static void put_det_grid(FILE *f, const struct panel *p)
         put_x_tick(f, p, det_at(p, ticks[i] / 100, 0), text);
         put_y_tick(f, p, det_at(p, ticks[i] / 100, 1), text);
     }
-    put_line(f, p->x, p->y + p->h, p->x + p->w, p->y,
-             "stroke=\"#9aa5b1\" stroke-dasharray=\"4 4\"");
 }
 
 static void put_det_curve(FILE *f, const struct panel *p, const struct eval_result *r)
@@ -122,22 +120,25 @@ static void put_det_curve(FILE *f, const struct panel *p, const struct eval_resu
 static void put_diamond(FILE *f, double x, double y)
 {
     fprintf(f,
-            "<path d=\"M%.1f %.1fl7 7l-7 7l-7 -7z\" fill=\"%s\" stroke=\"#ffffff\" "
+            "<path d=\"M%.1f %.1fl8 8l-8 8l-8 -8z\" fill=\"%s\" stroke=\"#ffffff\" "
             "stroke-width=\"1.5\"/>\n",
-            x, y - 7, RED);
+            x, y - 8, RED);
 }
 
 static void put_circle(FILE *f, double x, double y)
 {
     fprintf(f,
-            "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"4.5\" fill=\"%s\" stroke=\"#ffffff\" "
+            "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"4\" fill=\"%s\" stroke=\"#ffffff\" "
             "stroke-width=\"1.5\"/>\n",
             x, y, BLUE);
 }
 
 static void put_det_legend(FILE *f, const struct panel *p, const struct eval_result *r)
 {
+    /* In the corner that the curve stays away from. */
     double w = 262, x = p->x + p->w - w - 8, y = p->y + 8;
+    if (r->all.eer > 0.5)
+        x = p->x + 8, y = p->y + p->h - 78;
     fprintf(f,
             "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"70\" rx=\"4\" fill=\"#ffffff\" "
             "fill-opacity=\"0.9\" stroke=\"%s\"/>\n",
@@ -170,6 +171,7 @@ static void put_det(FILE *f, const struct eval_result *r)
         put_note(f, &p, "needs scores of both classes");
         return;
     }
+    put_line(f, p.x, p.y + p.h, p.x + p.w, p.y, "stroke=\"#9aa5b1\" stroke-dasharray=\"4 4\"");
     put_det_curve(f, &p, r);
     put_det_legend(f, &p, r);
     put_diamond(f, det_at(&p, r->forced_fpr.value, 0), det_at(&p, r->forced_fnr.value, 1));
@@ -263,7 +265,7 @@ static double put_hist_key(FILE *f, double x, double y, const char *colour, cons
     char text[64];
     int len = snprintf(text, sizeof text, "%s (%zu)", name, n);
     put_label(f, x, y, 12, INK, "end", text);
-    double left = x - 7.4 * len - 16;
+    double left = x - 6.9 * len - 16;
     fprintf(f,
             "<rect x=\"%.1f\" y=\"%.1f\" width=\"11\" height=\"11\" fill=\"%s\" "
             "fill-opacity=\"0.35\" stroke=\"%s\"/>\n",
@@ -301,7 +303,8 @@ static void put_hist(FILE *f, const struct eval_result *r)
     put_hist_key(f, x, p.y - 14, BLUE, "bona fide", s->n_bona);
     if (s->n_bona + s->n_spoof == 0)
         put_note(f, &p, "no scores");
-    put_threshold(f, &p, r->params.threshold);
+    else
+        put_threshold(f, &p, r->params.threshold);
 }
 
 static void put_card(FILE *f, int column, const char *name, const char *value, const char *line1,
@@ -318,22 +321,21 @@ static void put_card(FILE *f, int column, const char *name, const char *value, c
     put_label(f, x + 10, y + 59, 11, GREY, "start", line2);
 }
 
-/* `format` of v, or a dash where there is no figure. */
-static void format_value(char *text, size_t size, const char *format, double v)
-    __attribute__((format(printf, 3, 0)));
+#define DASH "\xE2\x80\x93"
 
-static void format_value(char *text, size_t size, const char *format, double v)
+/* `format` of v, or `none` where there is no figure. */
+static void format_value(char *text, size_t size, const char *format, double v, const char *none)
 {
     if (isfinite(v))
         snprintf(text, size, format, v);
     else
-        snprintf(text, size, "\xE2\x80\x93");
+        snprintf(text, size, "%s", none);
 }
 
 static void put_rate_card(FILE *f, int column, const char *name, struct rate rate, const char *who)
 {
     char value[32], of[64], ci[64] = "";
-    format_value(value, sizeof value, "%.2f %%", 100 * rate.value);
+    format_value(value, sizeof value, "%.2f %%", 100 * rate.value, DASH);
     snprintf(of, sizeof of, "%zu of %zu %s", rate.k, rate.n, who);
     if (rate.n)
         snprintf(ci, sizeof ci, "95 %%: %.2f to %.2f %%", 100 * rate.lo, 100 * rate.hi);
@@ -343,16 +345,16 @@ static void put_rate_card(FILE *f, int column, const char *name, struct rate rat
 static void put_cards(FILE *f, const struct eval_result *r)
 {
     char value[32], line[64], note[64];
-    format_value(value, sizeof value, "%.2f %%", 100 * r->all.eer);
-    format_value(line, sizeof line, "at LLR %.3g", r->all.eer_threshold);
+    format_value(value, sizeof value, "%.2f %%", 100 * r->all.eer, DASH);
+    format_value(line, sizeof line, "at LLR %.3g", r->all.eer_threshold, "");
     put_card(f, 0, "EER", value, line, "every scored file");
-    format_value(value, sizeof value, "%.4f", r->all.auc);
+    format_value(value, sizeof value, "%.4f", r->all.auc, DASH);
     put_card(f, 1, "AUC", value, "1 perfect, 0.5 chance", "every scored file");
-    format_value(value, sizeof value, "%.3f", r->cllr);
-    format_value(line, sizeof line, "min Cllr %.3f", r->min_cllr);
+    format_value(value, sizeof value, r->cllr < 1e4 ? "%.3f" : "%.3g", r->cllr, DASH);
+    format_value(line, sizeof line, "min Cllr %.3f", r->min_cllr, "");
     put_card(f, 2, "Cllr, bits", value, line, "0 perfect, 1 no information");
-    format_value(value, sizeof value, "%.3f", r->act_dcf);
-    format_value(line, sizeof line, "min DCF %.3f", r->min_dcf);
+    format_value(value, sizeof value, "%.3f", r->act_dcf, DASH);
+    format_value(line, sizeof line, "min DCF %.3f", r->min_dcf, "");
     snprintf(note, sizeof note, "P %g, costs %g and %g", r->params.dcf.prior, r->params.dcf.cost_fp,
              r->params.dcf.cost_fn);
     put_card(f, 3, "DCF", value, line, note);

@@ -8,7 +8,7 @@
 #include "utf8.h"
 
 #define GROUPS_SHOWN 20
-#define NAME_WIDTH   26
+#define NAME_WIDTH   24
 
 /* A share as per cent, or "-" where there is none. */
 static void put_percent(FILE *f, double share, int width)
@@ -19,17 +19,14 @@ static void put_percent(FILE *f, double share, int width)
         fprintf(f, " %*s", width - 1, "-");
 }
 
-/* "12.34 [10.1-15.0]", 19 columns with the space before it. */
-static void put_rate(FILE *f, struct rate r)
+/* "   2.16 [1.7-2.9]", at most 20 columns; filled up to that unless it ends the line. */
+static void put_rate(FILE *f, struct rate r, int ends_line)
 {
     put_percent(f, r.value, 7);
-    if (!isfinite(r.value)) {
-        fprintf(f, "%12s", "");
-        return;
-    }
-    char ci[32];
-    snprintf(ci, sizeof ci, "[%.1f-%.1f]", 100 * r.lo, 100 * r.hi);
-    fprintf(f, " %-11s", ci);
+    char ci[32] = "";
+    if (isfinite(r.value))
+        snprintf(ci, sizeof ci, " [%.1f-%.1f]", 100 * r.lo, 100 * r.hi);
+    fprintf(f, "%-*s", ends_line ? 0 : 13, ci);
 }
 
 static void put_figure(FILE *f, const char *name, double v, const char *format,
@@ -60,9 +57,9 @@ static void put_summary(FILE *f, const struct eval_result *r)
     fprintf(f, "Every file with a score (%zu bona fide, %zu spoof)\n", c->n_scored_bonafide,
             c->n_scored_spoof);
     put_figure(f, "EER", 100 * r->all.eer, "%.2f %%", "at LLR %.3f", r->all.eer_threshold);
-    put_figure(f, "AUC", r->all.auc, "%.4f", "%s", "");
-    put_figure(f, "Cllr", r->cllr, "%.4f", "bits; %.4f after the best recalibration (min Cllr)",
-               r->min_cllr);
+    put_figure(f, "AUC", r->all.auc, "%.4f", "1 is perfect, 0.5 chance%s", "");
+    put_figure(f, "Cllr", r->cllr, r->cllr < 1e4 ? "%.4f" : "%.3g",
+               "bits; %.4f after the best recalibration (min Cllr)", r->min_cllr);
     put_figure(f, "DCF", r->act_dcf, "%.4f", "min %.4f; P(spoof) %g, costs %g false alarm, %g miss",
                r->min_dcf, r->params.dcf.prior, r->params.dcf.cost_fp, r->params.dcf.cost_fn);
     put_figure(f, "ECE", r->reliability.ece, "%.4f", "at prior %g", r->params.prior);
@@ -96,17 +93,17 @@ static void put_grouping(FILE *f, const char *name, const struct eval_grouping *
     snprintf(head, sizeof head, "By %s", name);
     fputc('\n', f);
     utf8_put_cell(f, head, NAME_WIDTH);
-    fprintf(f, "%7s%7s%7s%7s%7s   %-16s   %-16s\n", "bona f.", "spoof", "undec.", "EER %", "EERa %",
+    fprintf(f, "%8s%7s%7s%7s%7s  %-18s  %s\n", "bona f.", "spoof", "undec.", "EER %", "EERa %",
             "FPR % [95 %]", "FNR % [95 %]");
     for (size_t i = 0; i < by->count && i < GROUPS_SHOWN; i++) {
         const struct eval_group *g = &by->groups[i];
         utf8_put_cell(f, g->name, NAME_WIDTH);
-        fprintf(f, "%7zu%7zu%7zu", g->counts.n_bonafide, g->counts.n_spoof,
+        fprintf(f, "%8zu%7zu%7zu", g->counts.n_bonafide, g->counts.n_spoof,
                 g->counts.n_inconclusive + g->counts.n_failed);
         put_percent(f, g->own.eer, 7);
         put_percent(f, g->vs_all_bonafide.eer, 7);
-        put_rate(f, g->counts.fpr);
-        put_rate(f, g->counts.fnr);
+        put_rate(f, g->counts.fpr, 0);
+        put_rate(f, g->counts.fnr, 1);
         fputc('\n', f);
     }
     if (by->count > GROUPS_SHOWN)
@@ -116,7 +113,7 @@ static void put_grouping(FILE *f, const char *name, const struct eval_grouping *
 enum err_code eval_report_text(const struct eval_result *r, FILE *f, struct err *err)
 {
     if (r->params.title && r->params.title[0]) {
-        utf8_put_cell(f, r->params.title, 100);
+        utf8_put_cell(f, r->params.title, -100);
         fputc('\n', f);
     }
     put_summary(f, r);

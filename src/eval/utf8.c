@@ -96,8 +96,9 @@ static int width_of(const char *s, int limit)
     return width;
 }
 
-void utf8_put_cell(FILE *f, const char *s, int width)
+void utf8_put_cell(FILE *f, const char *s, int columns)
 {
+    int width = columns < 0 ? -columns : columns;
     int cut = width_of(s, width) > width, used = 0;
     for (uint32_t c; (c = next_shown(&s));) {
         char one[5];
@@ -109,15 +110,16 @@ void utf8_put_cell(FILE *f, const char *s, int width)
     }
     if (cut && width > 0)
         fputs("…", f), used++;
-    for (; used < width; used++)
+    for (; used < columns; used++)
         fputc(' ', f);
 }
 
-void utf8_put_xml(FILE *f, const char *s, int max)
+void utf8_put_xml(FILE *f, const char *s, int columns)
 {
-    for (uint32_t c; (c = next_shown(&s)); max--) {
+    for (uint32_t c; (c = next_shown(&s));) {
         char one[5];
-        if (max <= 0) {
+        columns -= columns_of(c);
+        if (columns < 0) {
             fputs("…", f);
             return;
         }

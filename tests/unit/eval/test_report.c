@@ -317,6 +317,7 @@ static void extremes_still_report(void **state)
         {EVAL_SYNTHETIC, 4, -4, 2},     /* all wrong */
         {EVAL_HUMAN, 3, 3, 2},          /* tied */
         {EVAL_HUMAN, -1e308, 1e308, 2}, /* at the end of the numbers */
+        {EVAL_HUMAN, 1e308, -1e308, 2}, /* and the wrong way round: Cllr is 1e308 */
         {EVAL_HUMAN, 1e9, 1e9, 2},      {EVAL_HUMAN, 1e-320, 1e-310, 2},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
