@@ -11,9 +11,8 @@
 uint32_t utf8_next(const char **s);
 /* Valid UTF-8: each bad byte becomes U+FFFD. The caller frees it. */
 char *utf8_clean(const char *s);
-/* Exactly `width` columns of a terminal: cut with "…", filled with spaces; control characters show
- * as U+FFFD. Wide (East Asian) characters count two. A
- * negative width only cuts. */
+/* Exactly `columns` of a terminal: cut with "…", filled with spaces; a negative number only cuts.
+ * Control characters show as U+FFFD, wide (East Asian) characters count two. */
 void utf8_put_cell(FILE *f, const char *s, int columns);
 /* XML text of at most `columns`, then "…". */
 void utf8_put_xml(FILE *f, const char *s, int columns);
