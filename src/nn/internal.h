@@ -115,6 +115,11 @@ enum err_code nn_pack_check(const struct st_file *file, const struct nn_plan *pl
 enum err_code nn_pack_weights(const struct st_file *file, const struct nn_plan *plan,
                               const struct nn_kernels *kernels, float *weights,
                               struct err *err) MUST_CHECK;
+/* One convolution's filter [cout][cin][kh][kw], times scale[cout], in the layout of its kernel. */
+void nn_pack_filter(const struct nn_layer *layer, int v, const float *from, const double *scale,
+                    float *to);
+/* Tiles of one Winograd block for an output of h x w. */
+int nn_plan_tile_block(int h, int w, const struct nn_kernels *kernels);
 void nn_front_init(struct nn_front *front, const struct nn_shape *shape);
 
 #endif

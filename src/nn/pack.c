@@ -263,6 +263,24 @@ static void pack_collapse(const struct nn_layer *l, int v, const float *from, co
                 (float)(from[(size_t)n * (size_t)l->hin + (size_t)y] * scale[n]);
 }
 
+void nn_pack_filter(const struct nn_layer *l, int v, const float *from, const double *scale,
+                    float *to)
+{
+    switch (l->kind) {
+    case NN_STEM:
+        pack_stem(l, v, from, scale, to);
+        break;
+    case NN_COLLAPSE:
+        pack_collapse(l, v, from, scale, to);
+        break;
+    case NN_CONV_WINO:
+        pack_wino(l, v, from, scale, to);
+        break;
+    default:
+        pack_direct(l, v, from, scale, to);
+    }
+}
+
 static enum err_code pack_conv(const struct st_file *file, const struct nn_layer *l, int v,
                                float *weights, struct err *err)
 {
@@ -275,14 +293,7 @@ static enum err_code pack_conv(const struct st_file *file, const struct nn_layer
         return rc;
     float *to = weights + l->weights;
     memcpy(weights + l->bias, fold.offset, (size_t)l->cout * sizeof(float));
-    if (l->kind == NN_STEM)
-        pack_stem(l, v, from, fold.scale, to);
-    else if (l->kind == NN_COLLAPSE)
-        pack_collapse(l, v, from, fold.scale, to);
-    else if (l->kind == NN_CONV_WINO)
-        pack_wino(l, v, from, fold.scale, to);
-    else
-        pack_direct(l, v, from, fold.scale, to);
+    nn_pack_filter(l, v, from, fold.scale, to);
     for (size_t i = 0; i < l->weight_count; i++)
         if (!isfinite(to[i]))
             return err_set(err, ERR_MODEL, "%s folds to a value that is not finite", l->conv);

@@ -57,6 +57,12 @@ static void finish_layer(struct nn_plan *plan, struct nn_layer *layer)
     plan->layer_count++;
 }
 
+int nn_plan_tile_block(int h, int w, const struct nn_kernels *kernels)
+{
+    int tiles = nn_pad_to(h / 4 * (w / 4), kernels->rows);
+    return tiles < WINO_TILE_BLOCK ? tiles : WINO_TILE_BLOCK;
+}
+
 /* The activation that the next layer starts from. */
 struct cursor {
     int buffer, channels, h, w;
@@ -83,8 +89,7 @@ static void add_conv(struct nn_plan *plan, const struct nn_kernels *kernels, str
     layer->residual = residual;
     layer->out = add_activation(plan, cout, hout, wout);
     if (wino) {
-        int tiles = nn_pad_to(hout / 4 * (wout / 4), kernels->rows);
-        layer->tile_block = tiles < WINO_TILE_BLOCK ? tiles : WINO_TILE_BLOCK;
+        layer->tile_block = nn_plan_tile_block(hout, wout, kernels);
         layer->scratch =
             add_buffer(plan, NN_WINO_CELLS * (nn_wino_plane(at->channels, layer->tile_block) +
                                               nn_wino_plane(padded, layer->tile_block)));

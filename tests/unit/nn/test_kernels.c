@@ -1,0 +1,406 @@
+/* nn/kernels: every kernel of every instruction set against the definition, computed in double. */
+#include "../../support/cm.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "nn/internal.h"
+#include "tiny.h"
+
+/* Runs a check on each instruction set that this processor has. */
+#define EACH_ISA(check)                                                                            \
+    for (enum nn_isa isa = 0; isa < NN_ISA_COUNT; isa++) {                                         \
+        if (nn_isa_supported(isa))                                                                 \
+            check(nn_kernels_for(isa));                                                            \
+        else                                                                                       \
+            print_message("# SKIP %s: not on this processor\n", nn_isa_name(isa));                 \
+    }
+
+static double ones[NN_CHANNELS_MAX]; /* no batch normalisation */
+
+static float *random_floats(size_t n, uint32_t seed)
+{
+    float *p = try_alloc(n, sizeof *p);
+    assert_non_null(p);
+    for (size_t i = 0; i < n; i++)
+        p[i] = tiny_random(&seed);
+    return p;
+}
+
+static void assert_close(double got, double want, double tolerance, const char *what)
+{
+    if (!(fabs(got - want) <= tolerance))
+        fail_msg("%s: %.9g, not %.9g (off by %.3g, allowed %.3g)", what, got, want,
+                 fabs(got - want), tolerance);
+}
+
+/* Place of channel c, row y, column x (from 0) in a bordered, blocked activation. */
+static size_t place(int v, int h, int w, int c, int y, int x)
+{
+    return (((size_t)(c / v) * (size_t)(h + 2) + (size_t)(y + 1)) * (size_t)(w + 2) +
+            (size_t)(x + 1)) *
+               (size_t)v +
+           (size_t)(c % v);
+}
+
+struct conv_case {
+    int cin, cout, h, w, stride, residual;
+};
+
+/* Convolution by the plan's own choice of kernel and layout, through a model of one layer. */
+static void check_conv(const struct nn_kernels *k, const struct conv_case *t, int wino)
+{
+    const int v = k->width, padded = nn_pad_to(t->cout, 2 * v);
+    const int hout = (t->h + t->stride - 1) / t->stride, wout = (t->w + t->stride - 1) / t->stride;
+    const size_t in_floats = (size_t)t->cin * (size_t)(t->h + 2) * (size_t)(t->w + 2);
+    const size_t out_floats = (size_t)t->cout * (size_t)(hout + 2) * (size_t)(wout + 2);
+    _cleanup_free_ float *filter = random_floats((size_t)t->cin * (size_t)t->cout * 9, 7);
+    _cleanup_free_ float *in = try_alloc(in_floats + NN_SLACK, sizeof(float));
+    _cleanup_free_ float *out = random_floats(out_floats + NN_SLACK, 9);
+    _cleanup_free_ float *residual = random_floats(out_floats + NN_SLACK, 11);
+    _cleanup_free_ float *weights =
+        try_alloc((size_t)t->cin * (size_t)padded * NN_WINO_CELLS, sizeof(float));
+    _cleanup_free_ float *bias = try_alloc((size_t)padded, sizeof(float));
+    uint32_t seed = 3;
+    for (int c = 0; c < t->cin; c++)
+        for (int y = 0; y < t->h; y++)
+            for (int x = 0; x < t->w; x++)
+                in[place(v, t->h, t->w, c, y, x)] = tiny_random(&seed);
+    for (int c = 0; c < t->cout; c++)
+        bias[c] = tiny_random(&seed);
+    struct nn_layer layer = {.kind = wino ? NN_CONV_WINO : NN_CONV_DIRECT,
+                             .cin = t->cin,
+                             .cout = t->cout,
+                             .weight_count =
+                                 (size_t)t->cin * (size_t)padded * (wino ? NN_WINO_CELLS : 9)};
+    nn_pack_filter(&layer, v, filter, ones, weights);
+    const int block = nn_plan_tile_block(hout, wout, k);
+    _cleanup_free_ float *scratch = wino ? try_alloc(NN_WINO_CELLS * (nn_wino_plane(t->cin, block) +
+                                                                      nn_wino_plane(padded, block)),
+                                                     sizeof(float))
+                                         : NULL;
+    struct nn_conv_args args = {.in = in,
+                                .out = out,
+                                .residual = t->residual ? residual : NULL,
+                                .weights = weights,
+                                .bias = bias,
+                                .scratch = scratch,
+                                .cin = t->cin,
+                                .cout = t->cout,
+                                .hin = t->h,
+                                .win = t->w,
+                                .hout = hout,
+                                .wout = wout,
+                                .stride = t->stride,
+                                .tile_block = block};
+    if (wino)
+        k->conv_wino(&args);
+    else
+        k->conv_direct(&args);
+
+    char what[96];
+    snprintf(what, sizeof what, "V=%d %dx%d %d->%d stride %d %s", v, t->h, t->w, t->cin, t->cout,
+             t->stride, wino ? "winograd" : "direct");
+    /* Sums of K products of numbers in [-1, 1): rounding grows with K; the Winograd transforms
+     * multiply by up to 25 on the way in and 64 on the way out, which costs about two bits. */
+    const double tolerance = (wino ? 5e-7 : 1e-7) * t->cin * 9;
+    for (int n = 0; n < t->cout; n++)
+        for (int y = -1; y <= hout; y++)
+            for (int x = -1; x <= wout; x++) {
+                double want = 0;
+                if (y >= 0 && y < hout && x >= 0 && x < wout) {
+                    want = bias[n];
+                    for (int c = 0; c < t->cin; c++)
+                        for (int i = 0; i < 9; i++)
+                            want += (double)filter[(n * t->cin + c) * 9 + i] *
+                                    in[place(v, t->h, t->w, c, y * t->stride + i / 3 - 1,
+                                             x * t->stride + i % 3 - 1)];
+                    if (t->residual)
+                        want += residual[place(v, hout, wout, n, y, x)];
+                    want = want > 0 ? want : 0;
+                }
+                assert_close(out[place(v, hout, wout, n, y, x)], want, tolerance, what);
+            }
+}
+
+static void check_direct(const struct nn_kernels *k)
+{
+    static const struct conv_case cases[] = {
+        {16, 32, 8, 24, 2, 0}, {32, 48, 7, 13, 2, 0}, {16, 16, 1, 1, 2, 0},  {16, 16, 5, 7, 1, 1},
+        {48, 80, 3, 25, 1, 0}, {16, 32, 2, 40, 1, 1}, {96, 64, 4, 12, 2, 1},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+        check_conv(k, &cases[i], 0);
+}
+
+static void check_wino(const struct nn_kernels *k)
+{
+    static const struct conv_case cases[] = {
+        {16, 16, 4, 4, 1, 0},  {32, 32, 32, 96, 1, 1}, {64, 64, 16, 48, 1, 0},
+        {96, 96, 8, 24, 1, 1}, {48, 48, 12, 20, 1, 1}, {16, 80, 8, 60, 1, 0},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+        check_conv(k, &cases[i], 1);
+}
+
+static void direct_convolution(void **state)
+{
+    (void)state;
+    EACH_ISA(check_direct)
+}
+
+static void winograd_convolution(void **state)
+{
+    (void)state;
+    EACH_ISA(check_wino)
+}
+
+static void check_stem(const struct nn_kernels *k)
+{
+    const int v = k->width, bands = 128, frames = 21, cout = 32, hout = 64, wout = 11, pitch = 144;
+    _cleanup_free_ float *plane = try_alloc((size_t)(frames + 3) * pitch, sizeof(float));
+    _cleanup_free_ float *filter = random_floats((size_t)cout * 9, 5);
+    _cleanup_free_ float *weights = try_alloc((size_t)cout * 9, sizeof(float));
+    _cleanup_free_ float *bias = random_floats((size_t)cout, 6);
+    _cleanup_free_ float *out = random_floats((size_t)cout * (hout + 2) * (wout + 2) + NN_SLACK, 8);
+    uint32_t seed = 4;
+    for (int f = 0; f < frames; f++)
+        for (int b = 0; b < bands; b++)
+            plane[(f + 1) * pitch + b + 1] = tiny_random(&seed);
+    struct nn_layer layer = {.kind = NN_STEM, .cin = 1, .cout = cout, .weight_count = 9 * cout};
+    nn_pack_filter(&layer, v, filter, ones, weights);
+    struct nn_stem_args args = {.in = plane,
+                                .out = out,
+                                .weights = weights,
+                                .bias = bias,
+                                .pitch = pitch,
+                                .cout = cout,
+                                .hout = hout,
+                                .wout = wout};
+    k->stem(&args);
+    for (int n = 0; n < cout; n++)
+        for (int y = 0; y < hout; y++)
+            for (int x = 0; x < wout; x++) {
+                double want = bias[n];
+                for (int i = 0; i < 9; i++)
+                    want +=
+                        (double)filter[n * 9 + i] * plane[(2 * x + i % 3) * pitch + 2 * y + i / 3];
+                assert_close(out[place(v, hout, wout, n, y, x)], want > 0 ? want : 0, 2e-6, "stem");
+            }
+}
+
+static void stem_convolution(void **state)
+{
+    (void)state;
+    EACH_ISA(check_stem)
+}
+
+static void check_collapse(const struct nn_kernels *k)
+{
+    const int v = k->width, c = 48, h = 5, w = 7, steps = nn_pad_to(w, k->rows);
+    const size_t floats = (size_t)c * (size_t)(h + 2) * (size_t)(w + 2);
+    _cleanup_free_ float *in = random_floats(floats, 2);
+    _cleanup_free_ float *filter = random_floats((size_t)(c * h), 3);
+    _cleanup_free_ float *weights = try_alloc((size_t)(c * h), sizeof(float));
+    _cleanup_free_ float *bias = random_floats((size_t)c, 4);
+    _cleanup_free_ float *out = random_floats((size_t)(c * steps), 5);
+    struct nn_layer layer = {
+        .kind = NN_COLLAPSE, .cin = c, .cout = c, .hin = h, .weight_count = (size_t)(c * h)};
+    nn_pack_filter(&layer, v, filter, ones, weights);
+    struct nn_collapse_args args = {.in = in,
+                                    .out = out,
+                                    .weights = weights,
+                                    .bias = bias,
+                                    .channels = c,
+                                    .h = h,
+                                    .w = w,
+                                    .steps = steps};
+    k->collapse(&args);
+    for (int n = 0; n < c; n++)
+        for (int x = 0; x < w; x++) {
+            double want = bias[n];
+            for (int y = 0; y < h; y++)
+                want += (double)filter[n * h + y] * in[place(v, h, w, n, y, x)];
+            assert_close(out[(n / v * steps + x) * v + n % v], want > 0 ? want : 0, 2e-6,
+                         "collapse");
+        }
+}
+
+static void depthwise_collapse(void **state)
+{
+    (void)state;
+    EACH_ISA(check_collapse)
+}
+
+static void check_dense(const struct nn_kernels *k)
+{
+    for (int depth = 1; depth < 200; depth += 33) {
+        const int n = 48;
+        _cleanup_free_ float *x = random_floats((size_t)depth, 1);
+        _cleanup_free_ float *w = random_floats((size_t)(depth * n), 2);
+        _cleanup_free_ float *b = random_floats((size_t)n, 3);
+        _cleanup_free_ float *y = random_floats((size_t)n, 4);
+        for (int relu = 0; relu < 2; relu++) {
+            k->dense(x, depth, w, b, n, relu, y);
+            for (int i = 0; i < n; i++) {
+                double want = b[i];
+                for (int j = 0; j < depth; j++)
+                    want += (double)x[j] * w[j * n + i];
+                assert_close(y[i], relu && want < 0 ? 0 : want, 5e-6, "dense");
+            }
+        }
+    }
+}
+
+static void dense_layer(void **state)
+{
+    (void)state;
+    EACH_ISA(check_dense)
+}
+
+static void check_attn(const struct nn_kernels *k)
+{
+    const int v = k->width, c = 48, hidden = 21, t = 10, steps = nn_pad_to(t, k->rows);
+    const int padded = nn_pad_to(hidden, 2 * v);
+    _cleanup_free_ float *in = random_floats((size_t)(c * steps), 1);
+    _cleanup_free_ float *proj = try_alloc((size_t)(c * padded), sizeof(float));
+    _cleanup_free_ float *bias = try_alloc((size_t)padded, sizeof(float));
+    _cleanup_free_ float *score = try_alloc((size_t)padded, sizeof(float));
+    _cleanup_free_ float *scratch = try_alloc((size_t)(steps * (padded + 2)), sizeof(float));
+    _cleanup_free_ float *out = try_alloc((size_t)(2 * c), sizeof(float));
+    uint32_t seed = 8;
+    for (int n = 0; n < hidden; n++) {
+        bias[n] = tiny_random(&seed);
+        score[n] = 3 * tiny_random(&seed);
+        for (int i = 0; i < c; i++)
+            proj[(n / (2 * v) * c + i) * 2 * v + n % (2 * v)] = 3 * tiny_random(&seed);
+    }
+    for (int i = 0; i < c; i++) /* one channel that hardly moves: its spread is at the floor */
+        for (int s = 0; i == 5 && s < t; s++)
+            in[(i / v * steps + s) * v + i % v] = 0.5f;
+    struct nn_attn_args args = {.in = in,
+                                .out = out,
+                                .proj = proj,
+                                .bias = bias,
+                                .score = score,
+                                .scratch = scratch,
+                                .channels = c,
+                                .hidden = hidden,
+                                .steps = steps,
+                                .t = t};
+    k->attn(&args);
+    double a[16], total = 0;
+    for (int s = 0; s < t; s++) {
+        double e = 0;
+        for (int n = 0; n < hidden; n++) {
+            double sum = bias[n];
+            for (int i = 0; i < c; i++)
+                sum += (double)proj[(n / (2 * v) * c + i) * 2 * v + n % (2 * v)] *
+                       in[(i / v * steps + s) * v + i % v];
+            e += score[n] * tanh(sum);
+        }
+        total += a[s] = exp(e);
+    }
+    for (int i = 0; i < c; i++) {
+        double mean = 0, square = 0;
+        for (int s = 0; s < t; s++) {
+            double x = in[(i / v * steps + s) * v + i % v];
+            mean += a[s] / total * x;
+            square += a[s] / total * x * x;
+        }
+        assert_close(out[i], mean, 1e-5, "attention mean");
+        assert_close(out[c + i], sqrt(fmax(square - mean * mean, 1e-5)), 1e-4, "attention spread");
+    }
+}
+
+static void attention_pooling(void **state)
+{
+    (void)state;
+    EACH_ISA(check_attn)
+}
+
+/* A loud low tone beside bands 100 dB weaker: the transform must keep them apart. */
+static void check_frames(const struct nn_kernels *k)
+{
+    enum { FRAMES = 16, SAMPLES = 400 + 160 * (FRAMES - 1) };
+    static float samples[SAMPLES], logband[FRAMES * 128], power[FRAMES];
+    static double want[FRAMES * 128], want_power[FRAMES];
+    struct nn_front front = {0};
+    struct nn_shape shape = {.frame_length = 400, .frame_hop = 160};
+    nn_front_init(&front, &shape);
+    _cleanup_free_ float *scratch = try_alloc(NN_FRONT_SCRATCH, sizeof(float));
+    for (int trial = 0; trial < 3; trial++) {
+        uint32_t seed = 77;
+        for (int i = 0; i < SAMPLES; i++)
+            samples[i] = trial == 0   ? tiny_random(&seed)
+                         : trial == 1 ? (float)(0.9 * sin(i * 0.08) + 1e-5 * tiny_random(&seed))
+                                      : 0.0f;
+        for (int f = 0; f < FRAMES; f += k->width)
+            k->frames(&front, samples + 160 * f, k->width, logband + 128 * f, power + f, scratch);
+        tiny_frames(samples, FRAMES, want, want_power);
+        for (int f = 0; f < FRAMES; f++) {
+            assert_close(power[f], want_power[f], 1e-5 * want_power[f], "power");
+            /* A float transform leaves noise of about (1e-7)^2 of the frame's power per bin. */
+            for (int b = 0; b < 128; b++) {
+                double band = exp(want[f * 128 + b]),
+                       noise = 1e-7 * sqrt(want_power[f] * band) + 1e-14 * want_power[f];
+                assert_close(logband[f * 128 + b], want[f * 128 + b], 3e-6 + 20 * noise / band,
+                             "log band");
+            }
+        }
+    }
+}
+
+static void front_end(void **state)
+{
+    (void)state;
+    EACH_ISA(check_frames)
+}
+
+static void check_normalise(const struct nn_kernels *k)
+{
+    const int frames = 50, pitch = 144;
+    _cleanup_free_ float *logband = random_floats((size_t)frames * 128, 12);
+    _cleanup_free_ float *plane = random_floats((size_t)(frames + 2) * (size_t)pitch, 13);
+    for (int i = 0; i < frames * 128; i++)
+        logband[i] *= 20;
+    for (int band_mean = 0; band_mean < 2; band_mean++) {
+        k->normalise(logband, 3.0f, 13.8155106f, band_mean, frames, plane, pitch);
+        for (int b = 0; b < 128; b++) {
+            double mean = 0;
+            for (int f = 0; f < frames; f++)
+                mean += fmax((double)logband[f * 128 + b] - 3.0, -13.8155106) / frames;
+            for (int f = 0; f < frames; f++)
+                assert_close(plane[(f + 1) * pitch + b + 1],
+                             fmax((double)logband[f * 128 + b] - 3.0, -13.8155106) -
+                                 (band_mean ? mean : 0),
+                             1e-5, "normalised");
+        }
+        for (int f = 0; f < frames + 2; f++)
+            for (int b = 0; b < 130; b++)
+                if (f == 0 || f == frames + 1 || b == 0 || b == 129)
+                    assert_true(plane[f * pitch + b] == 0);
+    }
+}
+
+static void normalisation(void **state)
+{
+    (void)state;
+    EACH_ISA(check_normalise)
+}
+
+int main(void)
+{
+    for (size_t i = 0; i < ARRAY_LEN(ones); i++)
+        ones[i] = 1;
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(direct_convolution), cmocka_unit_test(winograd_convolution),
+        cmocka_unit_test(stem_convolution),   cmocka_unit_test(depthwise_collapse),
+        cmocka_unit_test(dense_layer),        cmocka_unit_test(attention_pooling),
+        cmocka_unit_test(front_end),          cmocka_unit_test(normalisation),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
