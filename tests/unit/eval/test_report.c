@@ -94,6 +94,24 @@ static void counts_decided_scored_and_failed_apart(void **state)
     manifest_free(m);
 }
 
+static void verdicts_make_the_rates(void **state)
+{
+    (void)state;
+    struct manifest *m = parse(seven);
+    struct eval_item items[7];
+    for (size_t i = 0; i < 7; i++) /* one of four bona fide wrong, two of three spoof right */
+        items[i] = item(&m->rows[i], i == 0 || i >= 5 ? EVAL_SYNTHETIC : EVAL_HUMAN, 0);
+    struct eval_result *r = NULL;
+    struct err err = {0};
+    assert_int_equal(eval_compute(items, 7, EVAL_PARAMS_DEFAULT, &r, &err), ERR_OK);
+    assert_int_equal(r->counts.fpr.k, 1);
+    assert_int_equal(r->counts.fpr.n, 4);
+    assert_int_equal(r->counts.fnr.k, 1);
+    assert_int_equal(r->counts.fnr.n, 3);
+    eval_result_free(r);
+    manifest_free(m);
+}
+
 static void groups_of_one_label_are_held_against_all_bonafide(void **state)
 {
     (void)state;
@@ -354,8 +372,8 @@ static void utf8_survives_anything(void **state)
 {
     (void)state;
     static const char *const bad[] = {
-        "\xff",      "\xc3",         "\xe4\xb8",         "\xf0\x9f\x98",
-        "\xc0\x80",  "\xed\xa0\x80", "\xf5\x80\x80\x80", "\x80\x80",
+        "\xff",         "\xc3",         "\xe4\xb8",         "\xf0\x9f\x98",     "\xc0\x80",
+        "\xed\xa0\x80", "\xe0\x80\x80", "\xf0\x80\x80\x80", "\xf5\x80\x80\x80", "\x80\x80",
         "a\xc3\x28z"};
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         char *clean = utf8_clean(bad[i]);
@@ -382,6 +400,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(counts_decided_scored_and_failed_apart),
+        cmocka_unit_test(verdicts_make_the_rates),
         cmocka_unit_test(groups_of_one_label_are_held_against_all_bonafide),
         cmocka_unit_test(durations_fall_into_their_classes),
         cmocka_unit_test(bad_scores_and_parameters_are_refused),
