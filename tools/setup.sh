@@ -12,7 +12,7 @@ samples="asterisk-core-sounds-en-wav asterisk-core-sounds-ru-wav asterisk-core-s
   espeak-ng flite festival festvox-kallpc16k ffmpeg"
 format="clang-format"
 fuzz="clang libclang-rt-14-dev libcmocka-dev"
-test="$samples $format libcmocka-dev man-db bash-completion zsh"
+test="$samples $format libcmocka-dev libopencore-amrnb-dev libvo-amrwbenc-dev man-db util-linux"
 bench="python3 python3-torch python3-numpy python3-onnx libopenblas0-pthread ffmpeg"
 train="python3 python3-torch python3-numpy python3-scipy python3-soundfile libopenblas0-pthread ffmpeg"
 node=no

@@ -7,6 +7,8 @@
 
 #include "../base/mem.h"
 
+#define PARTS_SHOWN 5 /* on a terminal; JSON has all */
+
 static const char *color_of(enum verdict verdict)
 {
     return verdict == VERDICT_SYNTHETIC ? "\033[1;31m"
@@ -42,7 +44,7 @@ void print_clean(FILE *out, const char *text)
 
 void print_clock(char *buf, size_t size, double seconds)
 {
-    long s = (long)floor(seconds);
+    long s = lrint(seconds);
     if (s >= 3600)
         snprintf(buf, size, "%ld:%02ld:%02ld", s / 3600, s / 60 % 60, s % 60);
     else
@@ -55,30 +57,22 @@ void print_table_head(FILE *out, int color)
             "LLR", "SPEECH", "FILE", color ? "\033[0m" : "");
 }
 
-/* "synthetic at 0:12-0:31, 1:04-1:08": runs of windows at or above the threshold; only worth a line
- * when the recording is not of one piece. */
+/* Where it sounds synthetic; worth a line only when the recording is not of one piece. */
 static void print_parts(FILE *out, const struct detection *d)
 {
-    size_t above = 0;
-    for (size_t i = 0; i < d->n_timeline; i++)
-        above += d->timeline[i].llr >= d->threshold;
-    if (above == 0 || above == d->n_timeline)
+    if (d->n_parts == 0 || (d->n_parts == 1 && d->parts[0].start_s == 0 &&
+                            d->parts[0].end_s >= d->timeline[d->n_timeline - 1].end_s))
         return;
-    const char *before = "synthetic parts: ";
-    fprintf(out, "%14s", "");
-    for (size_t i = 0; i < d->n_timeline; i++) {
-        if (d->timeline[i].llr < d->threshold)
-            continue;
-        size_t end = i;
-        while (end + 1 < d->n_timeline && d->timeline[end + 1].llr >= d->threshold)
-            end++;
+    fprintf(out, "%14ssynthetic parts: ", "");
+    size_t shown = d->n_parts > PARTS_SHOWN ? PARTS_SHOWN : d->n_parts;
+    for (size_t i = 0; i < shown; i++) {
         char from[24], to[24];
-        print_clock(from, sizeof from, d->timeline[i].start_s);
-        print_clock(to, sizeof to, ceil(d->timeline[end].end_s));
-        fprintf(out, "%s%s-%s", before, from, to);
-        before = ", ";
-        i = end;
+        print_clock(from, sizeof from, d->parts[i].start_s);
+        print_clock(to, sizeof to, d->parts[i].end_s);
+        fprintf(out, "%s%s-%s", i ? ", " : "", from, to);
     }
+    if (shown < d->n_parts)
+        fprintf(out, " and %zu more (see --json)", d->n_parts - shown);
     fputc('\n', out);
 }
 

@@ -323,11 +323,15 @@ enum err_code analysis_finish(struct analysis *a, struct detection *ret, struct 
         rc = add_last_window(a, err);
     if (rc == ERR_OK)
         rc = speech_decide(&a->speech, err);
-    if (rc == ERR_OK)
+    if (rc == ERR_OK) {
         conclude(a, &d);
+        rc = detection_find_parts(&d, err);
+    }
     analysis_reset(a);
     if (rc == ERR_OK)
         *ret = d;
+    else
+        detection_done(&d);
     return rc;
 }
 

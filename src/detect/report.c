@@ -44,8 +44,8 @@ enum err_code file_report_make(struct analysis *analysis, struct media_service *
     return rc;
 }
 
-/* JSON is UTF-8, paths (and error texts that quote them) are bytes: a byte of no valid UTF-8 text is
- * shown as U+FFFD. */
+/* JSON is UTF-8, paths (and error texts that quote them) are bytes: a byte of no valid UTF-8 text
+ * is shown as U+FFFD. */
 static json_t *text_json(const char *bytes)
 {
     json_t *text = json_string(bytes);

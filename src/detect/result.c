@@ -51,9 +51,55 @@ void reason_sentence(const struct reason *reason, char *buf, size_t size)
     }
 }
 
+/* Mean LLR of the windows that cover [from, to). `first` moves along: windows come by start. */
+static double piece_llr(const struct detection *d, double from, double to, size_t *first)
+{
+    double sum = 0;
+    size_t n = 0;
+    while (*first < d->n_timeline && d->timeline[*first].end_s <= from)
+        ++*first;
+    for (size_t i = *first; i < d->n_timeline && d->timeline[i].start_s < to; i++) {
+        if (d->timeline[i].end_s <= from)
+            continue;
+        sum += d->timeline[i].llr;
+        n++;
+    }
+    return n > 0 ? sum / (double)n : -INFINITY;
+}
+
+enum err_code detection_find_parts(struct detection *d, struct err *err)
+{
+    size_t n = d->n_timeline, first = 0;
+    double seconds = 0; /* of the part being built */
+    d->n_parts = 0;
+    if (n == 0)
+        return ERR_OK;
+    d->parts = try_alloc(n, sizeof *d->parts);
+    if (!d->parts)
+        return err_set(err, ERR_NO_MEMORY, "no memory for %zu parts", n);
+    for (size_t i = 0; i < n; i++) {
+        double from = d->timeline[i].start_s;
+        double to = i + 1 < n ? d->timeline[i + 1].start_s : d->timeline[i].end_s;
+        double llr = piece_llr(d, from, to, &first);
+        if (llr < d->threshold)
+            continue;
+        struct detect_part *part = d->n_parts > 0 ? &d->parts[d->n_parts - 1] : NULL;
+        if (!part || part->end_s < from) {
+            part = &d->parts[d->n_parts++];
+            *part = (struct detect_part){.start_s = from, .end_s = from};
+            seconds = 0;
+        }
+        part->llr = (part->llr * seconds + llr * (to - from)) / (seconds + to - from);
+        part->end_s = to;
+        seconds += to - from;
+    }
+    return ERR_OK;
+}
+
 void detection_done(struct detection *detection)
 {
     free(detection->timeline);
+    free(detection->parts);
     *detection = (struct detection){0};
 }
 
@@ -99,14 +145,25 @@ static json_t *timeline_json(const struct detection *d)
     return list;
 }
 
+static json_t *parts_json(const struct detection *d)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < d->n_parts; i++)
+        json_array_append_new(
+            list, json_pack("{s:o, s:o, s:o}", "start_s", number(d->parts[i].start_s), "end_s",
+                            number(d->parts[i].end_s), "llr", number(d->parts[i].llr)));
+    return list;
+}
+
 json_t *detection_json(const struct detection *d)
 {
-    return json_pack(
-        "{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "verdict", verdict_name(d->verdict),
-        "p_synthetic", d->scored ? number(d->p) : json_null(), "llr",
-        d->scored ? number(d->llr) : json_null(), "prior", number(d->prior), "threshold",
-        number(d->threshold), "reasons", reasons_json(d), "duration_s", number(d->duration_s),
-        "speech_s", number(d->speech_s), "timeline", timeline_json(d));
+    return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "verdict",
+                     verdict_name(d->verdict), "p_synthetic",
+                     d->scored ? number(d->p) : json_null(), "llr",
+                     d->scored ? number(d->llr) : json_null(), "prior", number(d->prior),
+                     "threshold", number(d->threshold), "reasons", reasons_json(d), "duration_s",
+                     number(d->duration_s), "speech_s", number(d->speech_s), "timeline",
+                     timeline_json(d), "synthetic_parts", parts_json(d));
 }
 
 json_t *media_info_json(const struct media_info *info)

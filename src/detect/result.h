@@ -35,6 +35,12 @@ struct detect_window {
     double llr;
 };
 
+/* A stretch that scores synthetic in a recording that does not as a whole, or not throughout. */
+struct detect_part {
+    double start_s, end_s;
+    double llr; /* mean over it */
+};
+
 struct detection {
     enum verdict verdict;
     int scored;        /* 0: nothing to score; llr and p are meaningless */
@@ -46,16 +52,22 @@ struct detection {
     double speech_s;
     struct reason reasons[REASON_COUNT];
     size_t n_reasons;
-    struct detect_window *timeline; /* owned */
+    struct detect_window *timeline; /* owned; by start, overlapping */
     size_t n_timeline;
+    struct detect_part *parts; /* owned; disjoint, by start */
+    size_t n_parts;
 };
 
 /* P(synthetic) of an LLR at a prior by Bayes' rule, shown within 0.01 .. 0.99. */
 double detect_probability(double llr, double prior);
 
+/* Fills parts from the timeline. The recording is cut where windows start; a piece's LLR is the
+ * mean of the windows over it; neighbouring pieces at or above the threshold make one part. */
+enum err_code detection_find_parts(struct detection *detection, struct err *err) MUST_CHECK;
+
 void detection_done(struct detection *detection);
-/* Object with verdict p_synthetic llr prior threshold reasons duration_s speech_s timeline; the
- * caller owns it. NULL when memory is gone. */
+/* Object with verdict p_synthetic llr prior threshold reasons duration_s speech_s timeline
+ * synthetic_parts; the caller owns it. NULL when memory is gone. */
 json_t *detection_json(const struct detection *detection);
 /* Object with container codec sample_rate channels bit_rate damaged truncated. */
 json_t *media_info_json(const struct media_info *info);

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { ffmpeg, hasHuman, humanPrompt, scratch, sonde, syntheticSpeech } from './support/sonde.mjs';
+import { build, ffmpeg, hasHuman, humanPrompt, scratch, sonde, syntheticSpeech } from './support/sonde.mjs';
 
 const dir = scratch();
 const encoders = execFileSync('ffmpeg', ['-hide_banner', '-encoders']).toString();
@@ -17,7 +17,6 @@ const formats = [
   ['x.webm', '-c:a', 'libopus', '-b:a', '48k'], ['x.aiff'], ['x.wma', '-c:a', 'wmav2', '-b:a', '96k'],
   ['x.au'], ['x.caf', '-c:a', 'pcm_s16le'], ['stereo.wav', '-ac', '2'], ['rate48.flac', '-ar', '48000'],
   ['rate44.wav', '-ar', '44100'], ['rate192.wav', '-ar', '192000'], ['six.flac', '-ac', '6'],
-  ['amrnb.amr', '-c:a', 'libopencore_amrnb', '-ar', '8000'], ['amrwb.amr', '-c:a', 'libvo_amrwbenc', '-ar', '16000'],
 ];
 
 function compare(label, original, expected) {
@@ -32,7 +31,17 @@ function compare(label, original, expected) {
       const result = JSON.parse(sonde(['detect', '--json', path]).out);
       assert.equal(result.error, undefined, JSON.stringify(result.error));
       assert.equal(result.verdict, reference.verdict, `LLR ${reference.llr} -> ${result.llr}`);
-      assert.ok(Math.abs(result.duration_s - reference.duration_s) < 0.15);
+      // ADTS cannot say how much of its first frames is encoder delay.
+      assert.ok(Math.abs(result.duration_s - reference.duration_s) < (name === 'adts.aac' ? 0.3 : 0.15));
+    });
+  }
+  for (const [kind, rate] of [['nb', 8000], ['wb', 16000]]) {
+    test(`${label}: amr ${kind}`, () => {
+      const raw = join(dir, `${label}-${kind}.s16`), path = join(dir, `${label}-${kind}.amr`);
+      ffmpeg('-i', original, '-ar', String(rate), '-ac', '1', '-f', 's16le', raw);
+      execFileSync(join(build, 'tests', 'unit', 'amr_encode'), [kind, raw, path]);
+      const result = JSON.parse(sonde(['detect', '--json', path]).out);
+      assert.equal(result.verdict, reference.verdict, `LLR ${reference.llr} -> ${result.llr}`);
     });
   }
   test(`${label}: the audio track of an mp4 with video`, () => {

@@ -176,6 +176,24 @@ static void threads_give_the_same_bits(void **state)
     free(x);
 }
 
+static void parts_are_disjoint_runs_above_the_threshold(void **state)
+{
+    (void)state;
+    /* Half-overlapping windows; pieces of 2 s have the mean of two windows: -1 0 2 2 -1 -2 (2 at
+     * the end is the last window alone). */
+    static const double llr[] = {-1, 1, 3, 1, -3, -1};
+    struct detection d = {.threshold = 0.5, .n_timeline = ARRAY_LEN(llr)};
+    d.timeline = calloc(ARRAY_LEN(llr), sizeof *d.timeline);
+    for (size_t i = 0; i < ARRAY_LEN(llr); i++)
+        d.timeline[i] = (struct detect_window){
+            .start_s = 2.0 * (double)i, .end_s = 2.0 * (double)i + 4, .llr = llr[i]};
+    assert_int_equal(detection_find_parts(&d, NULL), ERR_OK);
+    assert_int_equal(d.n_parts, 1);
+    assert_true(d.parts[0].start_s == 4 && d.parts[0].end_s == 8);
+    assert_true(fabs(d.parts[0].llr - 2) < 1e-12);
+    detection_done(&d);
+}
+
 static void probability_follows_bayes_within_its_bounds(void **state)
 {
     (void)state;
@@ -192,6 +210,7 @@ int main(void)
         cmocka_unit_test(windows_cover_the_recording),
         cmocka_unit_test(too_little_speech_is_inconclusive),
         cmocka_unit_test(threads_give_the_same_bits),
+        cmocka_unit_test(parts_are_disjoint_runs_above_the_threshold),
         cmocka_unit_test(probability_follows_bayes_within_its_bounds),
     };
     return cmocka_run_group_tests_name("detect", tests, open_model, close_model);
