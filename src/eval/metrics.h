@@ -32,7 +32,7 @@ struct discrimination {
      * across the classes becomes a sloping line: all scores equal gives 0.5, a detector the wrong
      * way round more than 0.5. (T. Fawcett, "An introduction to ROC analysis", Pattern
      * Recognition Letters 27, 2006, on tied scores.) ASVspoof's script takes the mean of fpr and
-     * fnr at the nearest vertex instead; the two differ by at most half a step, 1/(2 min(n)).
+     * fnr at the nearest vertex instead; the two differ by less than one step of the ROC.
      * The convex hull's EER is lower or equal; it is not used, as nobody runs the hull. */
     double eer;
     double eer_threshold; /* halfway between the scores around it where the EER is a vertex */

@@ -382,6 +382,9 @@ static void utf8_survives_anything(void **state)
         json_decref(s);
         free(clean);
     }
+    char *overlong = utf8_clean("\xe0\x80\xbc"); /* "<" in three bytes is three bad bytes */
+    assert_string_equal(overlong, "\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD");
+    free(overlong);
     const char *fine = "\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80";
     char *same = utf8_clean(fine);
     assert_string_equal(same, fine);
