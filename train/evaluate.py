@@ -126,6 +126,7 @@ class Windows:
         self.rows = np.stack(rows)
         self.owner = np.array(owner)
         self.label = np.array([cache.clips[i].spoof for i in members])
+        self.source = np.array([cache.clips[i].source for i in members])
 
     def scores(self, net: torch.nn.Module, batch: int = 32, quick: bool = False) -> np.ndarray:
         """Mean window logit of every clip. `quick` computes in bfloat16, for curves only."""
@@ -137,6 +138,16 @@ class Windows:
                 out.append(net(x.contiguous(memory_format=torch.channels_last)).float().numpy())
         logits = np.concatenate(out)
         return np.bincount(self.owner, logits) / np.bincount(self.owner)
+
+
+def within(scores: np.ndarray, label: np.ndarray, source: np.ndarray, least: int = 5) -> float:
+    """Mean AUC inside the sources that have both labels: nothing but the synthesis differs there."""
+    values = []
+    for name in np.unique(source):
+        human, synthetic = split(scores[source == name], label[source == name])
+        if min(len(human), len(synthetic)) >= least:
+            values.append(auc(human, synthetic))
+    return round(float(np.mean(values)), 5) if values else float("nan")
 
 
 def split(scores: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
