@@ -60,9 +60,12 @@ static enum err_code open_container(struct decode *d, const struct media_limits 
         return err_set(err, ERR_MEMORY_LIMIT, "no memory to open the file");
     s->pb = io;
     s->io_open = refuse_io_open;
-    s->flags |= AVFMT_FLAG_CUSTOM_IO | AVFMT_FLAG_DISCARD_CORRUPT * 0;
+    s->flags |= AVFMT_FLAG_CUSTOM_IO;
     s->codec_whitelist = av_strdup(codecs_list());
     s->protocol_whitelist = av_strdup("");
+    /* FFmpeg looks for DTS hidden in 44.1 kHz WAVs, which takes it longer than decoding one. */
+    if (strcmp(d->info.container, "wav") == 0)
+        s->max_probe_packets = 1;
     int failed = avformat_open_input(&s, "", format, NULL);
     if (failed < 0 && d->input->errnum)
         return err_set_errno(err, ERR_IO, d->input->errnum, "cannot read");

@@ -15,7 +15,7 @@
 #include "../../base/mem.h"
 
 #define IO_BYTES    65536
-#define PROBE_FIRST 4096
+#define PROBE_FIRST 2048
 #define PROBE_MAX   (1024 * 1024)
 /* FFmpeg's scores: 100 sure … 25 "read more before you believe it"; five is a lone run of a few
  * MPEG frames, as in an MP3 of a quarter second. One means that two bytes somewhere looked like
@@ -126,7 +126,7 @@ static int is_allowed(const AVInputFormat *format)
 
 enum err_code input_probe(struct input *input, const AVInputFormat **ret, struct err *err)
 {
-    unsigned char *buffer = av_mallocz(PROBE_MAX + AVPROBE_PADDING_SIZE);
+    unsigned char *buffer = av_malloc(PROBE_MAX + AVPROBE_PADDING_SIZE);
     if (!buffer)
         return err_set(err, ERR_MEMORY_LIMIT, "no memory to read the file");
     const AVInputFormat *found = NULL;
