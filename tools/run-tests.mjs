@@ -50,6 +50,13 @@ function tapPoints(text) {
   return points;
 }
 
+// What to show of a failed program: each failing point with what follows it, and the end of stderr.
+function excerpt({ out, err }) {
+  const lines = out.split('\n'), kept = [];
+  lines.forEach((line, i) => { if (/^\s*not ok/.test(line)) kept.push(...lines.slice(i, i + 14)); });
+  return [...kept.slice(0, 150), ...err.split('\n').slice(-60)].filter((line) => line.trim());
+}
+
 function record(label, result, points) {
   let failedHere = 0;
   const reasons = [...(result.out + '\n' + result.err).matchAll(/SKIP: (.*)/g)].map((m) => m[1]);
@@ -67,7 +74,7 @@ function record(label, result, points) {
   console.log(`${verdict.padEnd(5)}${label} (${points.length})`);
   if (failedHere) {
     failures.push(label);
-    console.log(`      ${bad ?? ''}\n${(result.out + result.err).split('\n').slice(-80).map((l) => '      ' + l).join('\n')}`);
+    console.log(`      ${bad ?? ''}\n${excerpt(result).map((l) => '      ' + l).join('\n')}`);
   }
 }
 
