@@ -185,25 +185,37 @@ static enum err_code read_fold(const struct st_file *file, const struct nn_layer
 
 /* ---- laying out ---- */
 
-/* G of F(4x4,3x3), points 0, 1, -1, 2, -2 and infinity. */
-static const double wino_g[6][3] = {
-    {1.0 / 4, 0, 0},
-    {-1.0 / 6, -1.0 / 6, -1.0 / 6},
-    {-1.0 / 6, 1.0 / 6, -1.0 / 6},
-    {1.0 / 24, 1.0 / 12, 1.0 / 6},
-    {1.0 / 24, -1.0 / 12, 1.0 / 6},
-    {0, 0, 1},
+/* The filter transforms of one direction, three taps to six values. Stride 1: F(4,3) with points
+ * 0, 1, -1, 2, -2, infinity. Stride 2: F(4,2) of the outer taps with points 0, 1, -1, 2, infinity,
+ * and the middle tap as it is. */
+static const double wino_g[2][6][3] = {
+    {
+        {1.0 / 4, 0, 0},
+        {-1.0 / 6, -1.0 / 6, -1.0 / 6},
+        {-1.0 / 6, 1.0 / 6, -1.0 / 6},
+        {1.0 / 24, 1.0 / 12, 1.0 / 6},
+        {1.0 / 24, -1.0 / 12, 1.0 / 6},
+        {0, 0, 1},
+    },
+    {
+        {1.0 / 2, 0, 0},
+        {-1.0 / 2, 0, -1.0 / 2},
+        {-1.0 / 6, 0, 1.0 / 6},
+        {1.0 / 6, 0, 1.0 / 3},
+        {0, 0, 1},
+        {0, 1, 0},
+    },
 };
 
-static void wino_filter(const float g[9], double scale, double u[NN_WINO_CELLS])
+static void wino_filter(const float f[9], double scale, const double g[6][3],
+                        double u[NN_WINO_MATRICES])
 {
     for (int i = 0; i < 6; i++) {
         double row[3];
         for (int b = 0; b < 3; b++)
-            row[b] = wino_g[i][0] * g[b] + wino_g[i][1] * g[3 + b] + wino_g[i][2] * g[6 + b];
+            row[b] = g[i][0] * f[b] + g[i][1] * f[3 + b] + g[i][2] * f[6 + b];
         for (int j = 0; j < 6; j++)
-            u[6 * i + j] =
-                scale * (wino_g[j][0] * row[0] + wino_g[j][1] * row[1] + wino_g[j][2] * row[2]);
+            u[6 * i + j] = scale * (g[j][0] * row[0] + g[j][1] * row[1] + g[j][2] * row[2]);
     }
 }
 
@@ -228,17 +240,18 @@ static void pack_direct(const struct nn_layer *l, int v, const float *from, cons
             }
 }
 
-/* File [cout][cin][3][3] -> 36 sets of panels with K = cin. */
+/* File [cout][cin][3][3] -> 36 matrices of panels with K = cin. */
 static void pack_wino(const struct nn_layer *l, int v, const float *from, const double *scale,
                       float *to)
 {
-    size_t depth = (size_t)l->cin, cell = l->weight_count / NN_WINO_CELLS;
+    const size_t depth = (size_t)l->cin, matrix = l->weight_count / NN_WINO_MATRICES;
     for (int n = 0; n < l->cout; n++)
         for (int c = 0; c < l->cin; c++) {
-            double u[NN_WINO_CELLS];
-            wino_filter(from + ((size_t)n * depth + (size_t)c) * 9, scale[n], u);
-            for (int i = 0; i < NN_WINO_CELLS; i++)
-                to[(size_t)i * cell + in_panel((size_t)c, n, depth, 2 * v)] = (float)u[i];
+            double u[NN_WINO_MATRICES];
+            wino_filter(from + ((size_t)n * depth + (size_t)c) * 9, scale[n],
+                        wino_g[l->stride == 2], u);
+            for (int i = 0; i < NN_WINO_MATRICES; i++)
+                to[(size_t)i * matrix + in_panel((size_t)c, n, depth, 2 * v)] = (float)u[i];
         }
 }
 

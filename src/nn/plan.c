@@ -9,7 +9,7 @@
 
 /* Winograd tiles that are transformed, multiplied and transformed back together: enough for the
  * weights to be read seldom, few enough for both sides of the product to stay in the cache. */
-#define WINO_TILE_BLOCK 24
+#define WINO_TILE_BLOCK 12
 
 static size_t align16(size_t floats)
 {
@@ -74,7 +74,7 @@ static void add_conv(struct nn_plan *plan, const struct nn_kernels *kernels, str
                      int residual)
 {
     int hout = (at->h + stride - 1) / stride, wout = (at->w + stride - 1) / stride;
-    int wino = stride == 1 && hout % 4 == 0 && wout % 4 == 0;
+    int wino = hout % 4 == 0 && wout % 4 == 0;
     int padded = nn_pad_to(cout, 2 * kernels->width);
     struct nn_layer *layer = add_layer(plan, wino ? NN_CONV_WINO : NN_CONV_DIRECT, name);
     snprintf(layer->conv, sizeof layer->conv, "%s", conv);
@@ -82,7 +82,7 @@ static void add_conv(struct nn_plan *plan, const struct nn_kernels *kernels, str
     layer->cin = at->channels, layer->cout = cout, layer->stride = stride;
     layer->hin = at->h, layer->win = at->w, layer->hout = hout, layer->wout = wout;
     layer->macs = 9ull * (uint64_t)at->channels * (uint64_t)cout * (uint64_t)hout * (uint64_t)wout;
-    layer->weight_count = (size_t)at->channels * (size_t)padded * (wino ? NN_WINO_CELLS : 9);
+    layer->weight_count = (size_t)at->channels * (size_t)padded * (wino ? NN_WINO_MATRICES : 9);
     layer->weights = add_weights(plan, layer->weight_count);
     layer->bias = add_weights(plan, (size_t)padded);
     layer->in = at->buffer;
@@ -91,8 +91,7 @@ static void add_conv(struct nn_plan *plan, const struct nn_kernels *kernels, str
     if (wino) {
         layer->tile_block = nn_plan_tile_block(hout, wout, kernels);
         layer->scratch =
-            add_buffer(plan, NN_WINO_CELLS * (nn_wino_plane(at->channels, layer->tile_block) +
-                                              nn_wino_plane(padded, layer->tile_block)));
+            add_buffer(plan, nn_wino_scratch(at->channels, padded, stride, layer->tile_block));
     }
     finish_layer(plan, layer);
     *at = (struct cursor){layer->out, cout, hout, wout};

@@ -19,10 +19,12 @@
 #define NN_X86 1
 #endif
 
-#define NN_FFT_SIZE   512 /* real points; the only transform there is */
-#define NN_BANDS      128
-#define NN_WINO_CELLS 36 /* 6x6 values of one F(4x4,3x3) tile */
-#define NN_ROWS_MAX   12 /* largest `rows` below */
+#define NN_FFT_SIZE 512 /* real points; the only transform there is */
+#define NN_BANDS    128
+/* Winograd: values of one tile of 4x4 outputs, and matrices of weights (see conv.inc). */
+#define NN_WINO_CELLS(stride) ((stride) == 2 ? 81 : 36)
+#define NN_WINO_MATRICES      36
+#define NN_ROWS_MAX           12 /* largest `rows` below */
 
 /* Tables of the front end, the same for every instruction set. */
 struct nn_front {
@@ -100,11 +102,18 @@ struct nn_kernels {
 /* Floats of scratch: two passes of the transform, powers, and one transposed block. */
 #define NN_FRONT_SCRATCH (16 * (2 * 256 + 257 + 16 * 16 + 128 + 2))
 
-/* Floats of scratch of a Winograd convolution: transformed input and products. Each of the 36
- * planes is one cache line longer than its data, so that planes do not collide in the cache. */
+/* Floats of one cell's inputs or products. Planes are one cache line longer than their data, so
+ * that the cells of a tile do not collide in the cache. */
 static inline size_t nn_wino_plane(int channels, int tile_block)
 {
     return (size_t)channels * (size_t)tile_block + 16;
+}
+
+/* Floats of scratch of a Winograd convolution: transformed inputs and products. */
+static inline size_t nn_wino_scratch(int cin, int cout_padded, int stride, int tile_block)
+{
+    return NN_WINO_CELLS(stride) *
+           (nn_wino_plane(cin, tile_block) + nn_wino_plane(cout_padded, tile_block));
 }
 
 static inline int nn_pad_to(int n, int multiple)

@@ -62,7 +62,7 @@ static void check_conv(const struct nn_kernels *k, const struct conv_case *t, in
     _cleanup_free_ float *out = random_floats(out_floats + NN_SLACK, 9);
     _cleanup_free_ float *residual = random_floats(out_floats + NN_SLACK, 11);
     _cleanup_free_ float *weights =
-        try_alloc((size_t)t->cin * (size_t)padded * NN_WINO_CELLS, sizeof(float));
+        try_alloc((size_t)t->cin * (size_t)padded * NN_WINO_MATRICES, sizeof(float));
     _cleanup_free_ float *bias = try_alloc((size_t)padded, sizeof(float));
     uint32_t seed = 3;
     for (int c = 0; c < t->cin; c++)
@@ -74,14 +74,13 @@ static void check_conv(const struct nn_kernels *k, const struct conv_case *t, in
     struct nn_layer layer = {.kind = wino ? NN_CONV_WINO : NN_CONV_DIRECT,
                              .cin = t->cin,
                              .cout = t->cout,
+                             .stride = t->stride,
                              .weight_count =
-                                 (size_t)t->cin * (size_t)padded * (wino ? NN_WINO_CELLS : 9)};
+                                 (size_t)t->cin * (size_t)padded * (wino ? NN_WINO_MATRICES : 9)};
     nn_pack_filter(&layer, v, filter, ones, weights);
     const int block = nn_plan_tile_block(hout, wout, k);
-    _cleanup_free_ float *scratch = wino ? try_alloc(NN_WINO_CELLS * (nn_wino_plane(t->cin, block) +
-                                                                      nn_wino_plane(padded, block)),
-                                                     sizeof(float))
-                                         : NULL;
+    _cleanup_free_ float *scratch =
+        wino ? try_alloc(nn_wino_scratch(t->cin, padded, t->stride, block), sizeof(float)) : NULL;
     struct nn_conv_args args = {.in = in,
                                 .out = out,
                                 .residual = t->residual ? residual : NULL,
@@ -139,8 +138,10 @@ static void check_direct(const struct nn_kernels *k)
 static void check_wino(const struct nn_kernels *k)
 {
     static const struct conv_case cases[] = {
-        {16, 16, 4, 4, 1, 0},  {32, 32, 32, 96, 1, 1}, {64, 64, 16, 48, 1, 0},
-        {96, 96, 8, 24, 1, 1}, {48, 48, 12, 20, 1, 1}, {16, 80, 8, 60, 1, 0},
+        {16, 16, 4, 4, 1, 0},    {32, 32, 32, 96, 1, 1}, {64, 64, 16, 48, 1, 0},
+        {96, 96, 8, 24, 1, 1},   {48, 48, 12, 20, 1, 1}, {16, 80, 8, 60, 1, 0},
+        {16, 32, 64, 192, 2, 0}, {32, 64, 32, 96, 2, 0}, {64, 96, 16, 48, 2, 1},
+        {16, 48, 7, 31, 2, 0},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++)
         check_conv(k, &cases[i], 1);
