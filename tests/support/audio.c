@@ -111,7 +111,7 @@ void audio_write_wav16(const char *name, const int16_t *samples, size_t n, int r
     unsigned char *file = malloc(44 + 2 * n), *p = file;
     assert_non_null(file);
     memcpy(p, "RIFF", 4);
-    p = put(p + 4, 36 + data_bytes, 4);
+    p = put(p + 4, data_bytes > 0xffffffffu - 36 ? 0xffffffffu : 36 + data_bytes, 4);
     memcpy(p, "WAVEfmt ", 8);
     p = put(p + 8, 16, 4);
     p = put(p, 1, 2);

@@ -243,7 +243,8 @@ static enum err_code read_all(struct decode *d, struct err *err)
         failures = 0;
         if (packet->stream_index == d->track->index) {
             d->last_was_cut = (packet->flags & AV_PKT_FLAG_CORRUPT) != 0;
-            d->output->damaged += (uint64_t)d->last_was_cut;
+            /* At the end of the file that is truncation, which is reported as such. */
+            d->output->damaged += d->last_was_cut && !d->input->hit_end;
             code = take_packet(d, packet, frame, err);
         }
         av_packet_unref(packet);
@@ -272,14 +273,12 @@ static double stated_seconds(const struct decode *d)
 static int is_truncated(const struct decode *d)
 {
     double stated = stated_seconds(d);
-    /* A program that wrote a WAV into a pipe could not go back to fill in the length. */
-    int streamed = strcmp(d->info.container, "wav") == 0 && d->codec &&
-                   d->track->codecpar->block_align > 0 &&
-                   stated * d->track->codecpar->sample_rate * d->track->codecpar->block_align >=
-                       (double)0x7ffff000;
-    if (d->gave_up || (d->last_was_cut && d->input->hit_end))
+    enum input_extent extent = input_find_extent(d->input, d->info.container);
+    if (extent == INPUT_EXTENT_OPEN)
+        return d->gave_up;
+    if (d->gave_up || extent == INPUT_EXTENT_CUT || (d->last_was_cut && d->input->hit_end))
         return 1;
-    return !streamed && d->seconds < stated - 0.1 - 0.002 * stated;
+    return d->seconds < stated - 0.1 - 0.002 * stated;
 }
 
 enum err_code decode_run(struct input *input, struct output *output,

@@ -160,3 +160,89 @@ enum err_code input_probe(struct input *input, const AVInputFormat **ret, struct
     *ret = found;
     return ERR_OK;
 }
+
+static uint64_t little(const unsigned char *p, int bytes)
+{
+    uint64_t v = 0;
+    for (int i = bytes - 1; i >= 0; i--)
+        v = v << 8 | p[i];
+    return v;
+}
+
+/* Lengths that programs leave in a header that they cannot go back to. */
+static int is_placeholder(uint64_t stated)
+{
+    return stated == 0 || stated >= 0x7ffff000u;
+}
+
+/* Where the data chunk of a WAV says that it ends; 0 when no such chunk is in sight. */
+static uint64_t wav_data_end(const unsigned char *head, size_t n, uint64_t *ret_stated)
+{
+    for (uint64_t at = 12; at + 8 <= n;) {
+        uint64_t length = little(head + at + 4, 4);
+        *ret_stated = length;
+        if (memcmp(head + at, "data", 4) == 0)
+            return at + 8 + length;
+        at += 8 + length + (length & 1);
+    }
+    return 0;
+}
+
+static enum input_extent riff_extent(const struct input *input, const unsigned char *head, size_t n,
+                                     const char *container)
+{
+    uint64_t size = (uint64_t)input->size, stated = little(head + 4, 4), data = 0;
+    int wav = strcmp(container, "wav") == 0;
+    uint64_t end = wav ? wav_data_end(head, n, &data) : 0;
+    if (is_placeholder(stated) || (end && is_placeholder(data) && end != size))
+        return INPUT_EXTENT_OPEN;
+    /* In WAV the data chunk is the better witness; some programs miscount the whole. */
+    if (wav)
+        return end > size ? INPUT_EXTENT_CUT : INPUT_EXTENT_UNSTATED;
+    return stated > size ? INPUT_EXTENT_CUT : INPUT_EXTENT_UNSTATED;
+}
+
+/* The file properties object states the size of the file. */
+static enum input_extent asf_extent(const struct input *input, const unsigned char *head, size_t n)
+{
+    static const unsigned char guid[16] = {0xa1, 0xdc, 0xab, 0x8c, 0x47, 0xa9, 0xcf, 0x11,
+                                           0x8e, 0xe4, 0x00, 0xc0, 0x0c, 0x20, 0x53, 0x65};
+    const unsigned char *p = memmem(head, n, guid, sizeof guid);
+    if (!p || (size_t)(head + n - p) < 92)
+        return INPUT_EXTENT_UNSTATED;
+    if (little(p + 88, 4) & 1) /* broadcast: the fields before mean nothing */
+        return INPUT_EXTENT_OPEN;
+    return little(p + 40, 8) > (uint64_t)input->size ? INPUT_EXTENT_CUT : INPUT_EXTENT_UNSTATED;
+}
+
+/* Ogg states no length, but a file that ends within a page was cut. */
+static enum input_extent ogg_extent(const unsigned char *tail, size_t n)
+{
+    for (size_t at = n < 27 ? 0 : n - 27; at > 0; at--) {
+        const unsigned char *p = tail + at;
+        if (memcmp(p, "OggS", 5) != 0) /* with the version, 0 */
+            continue;
+        size_t segments = p[26], length = 27 + segments;
+        for (size_t i = 0; i < segments && at + 27 + i < n; i++)
+            length += p[27 + i];
+        return at + length == n ? INPUT_EXTENT_UNSTATED : INPUT_EXTENT_CUT;
+    }
+    return INPUT_EXTENT_UNSTATED;
+}
+
+enum input_extent input_find_extent(struct input *input, const char *container)
+{
+    static unsigned char block[128 * 1024]; /* two of the longest Ogg pages */
+    int ogg = strcmp(container, "ogg") == 0;
+    int64_t at =
+        ogg && input->size > (int64_t)sizeof block ? input->size - (int64_t)sizeof block : 0;
+    ssize_t n = read_at(input, block, sizeof block, at);
+    if (n < 44)
+        return INPUT_EXTENT_UNSTATED;
+    if (ogg)
+        return ogg_extent(block, (size_t)n);
+    if (strcmp(container, "asf") == 0)
+        return asf_extent(input, block, (size_t)n);
+    return memcmp(block, "RIFF", 4) == 0 ? riff_extent(input, block, (size_t)n, container)
+                                         : INPUT_EXTENT_UNSTATED;
+}

@@ -21,6 +21,13 @@ enum err_code input_init(struct input *input, int fd, const struct media_limits 
  */
 enum err_code input_probe(struct input *input, const AVInputFormat **ret,
                           struct err *err) MUST_CHECK;
+enum input_extent {
+    INPUT_EXTENT_UNSTATED, /* or stated and there */
+    INPUT_EXTENT_OPEN,     /* the writer could not go back to state it */
+    INPUT_EXTENT_CUT,      /* the file is shorter than it says itself */
+};
+/* What the file's own framing says about its length, for containers where FFmpeg does not tell. */
+enum input_extent input_find_extent(struct input *input, const char *container);
 /* NULL when memory is gone. */
 AVIOContext *input_new_io(struct input *input);
 

@@ -86,8 +86,8 @@ static const struct format formats[] = {
     {"ac3.ac3", "-ar 48000 -ac 2 -c:a ac3 -b:a 192k", "ac3", "ac3", 48000, 2, 0.98, 1200, 0},
     {"pcm.avi", "-ar 48000 -c:a pcm_s16le", "avi", "pcm_s16le", 48000, 1, 0.999, 2, 0},
     {"speex.ogg", "-c:a libspeex -b:a 28k", "ogg", "speex", 16000, 1, 0.5, 1200, 0},
-    {"nb.amr", "AMR nb 8000", "amr", "amr_nb", 8000, 1, 0.5, 300, 0},
-    {"wb.amr", "AMR wb 16000", "amr", "amr_wb", 16000, 1, 0.7, 300, 0},
+    {"nb.amr", "AMR nb 8000", "amr", "amr_nb", 8000, 1, 0.5, 400, 0},
+    {"wb.amr", "AMR wb 16000", "amr", "amr_wb", 16000, 1, 0.7, 400, 0},
     /* With pictures, as from a telephone. */
     {"video.mp4", "VIDEO -c:v mpeg4 -ar 44100 -c:a aac -b:a 96k -shortest", "mov", "aac", 44100, 1,
      0.99, 2, 0},
