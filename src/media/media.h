@@ -1,8 +1,8 @@
 /* Decoding of untrusted recordings: any audio that FFmpeg reads, as 16 kHz mono float.
  *
  * The work happens in `sonde-decoder`, another program: it is started once per media_service, and
- * forks one locked-down child per recording (no file opening, no sockets, no exec, no new memory
- * past a limit). This side passes one open descriptor and reads samples from a pipe, so a hostile
+ * forks one locked-down child per recording (no file opening, no sockets, no exec, no memory past a
+ * limit). This side passes one open descriptor and reads samples from a pipe, so a hostile
  * file can at worst fail itself. A two-hour recording is never in memory whole.
  *
  * Threads: a media_service may be used by any number of threads; a media_stream by one at a time.
@@ -22,8 +22,8 @@
 struct media_limits {
     uint64_t max_bytes;  /* size of the file */
     double max_seconds;  /* decoded length: stops a FLAC that unpacks to hours */
-    double max_wall;     /* seconds of wall time for one recording */
-    uint64_t max_memory; /* address space of the decoding child, bytes */
+    double max_wall;     /* seconds from media_open to the last sample, the caller's own included */
+    uint64_t max_memory; /* bytes that decoding may add to the child's address space */
 };
 #define MEDIA_MAX_BYTES_DEFAULT   (UINT64_C(4) << 30)
 #define MEDIA_MAX_SECONDS_DEFAULT (6.0 * 3600)
@@ -47,7 +47,11 @@ struct media_service;
 struct media_stream;
 
 /* Starts the decoder program. program NULL: SONDE_DECODER from the environment, else beside the
- * running program, else the installed one. The limits are copied (NULL: all defaults). */
+ * running program, else the installed one. The limits are copied (NULL: all defaults). Does not
+ * wait until the program is ready (tens of milliseconds): start it before other preparations.
+ * Changes no signal handling of this process; the program is a child process of it, in its own
+ * session. Where the kernel or a container forbids seccomp every recording fails with ERR_SANDBOX,
+ * unless the environment has SONDE_ALLOW_UNSANDBOXED=1. */
 enum err_code media_service_new(const char *program, const struct media_limits *limits,
                                 struct media_service **ret, struct err *err) MUST_CHECK;
 /* Ends the decoder program and waits for it. NULL is fine. No stream may be open. */
@@ -55,11 +59,14 @@ struct media_service *media_service_free(struct media_service *service);
 const struct media_limits *media_service_limits(const struct media_service *service);
 
 /* Begins to decode the regular file behind `fd`, from its start; fd stays the caller's and may be
- * closed at once. Restarts the decoder program when it has died. */
+ * closed at once (its file position is neither used nor moved). Restarts the decoder program when
+ * it has died. */
 enum err_code media_open(struct media_service *service, int fd, struct media_stream **ret,
                          struct err *err) MUST_CHECK;
 /* Up to `cap` samples (16 kHz mono, finite; nominally -1..1, float sources may exceed it).
- * *ret_n = 0 at the end of the recording. After an error the stream only remains to be closed. */
+ * *ret_n = 0 at the end of the recording; a recording may have no samples at all. After an error
+ * the stream only remains to be closed. A track of which nothing can be decoded is ERR_DAMAGED;
+ * damage that leaves something is counted in media_info. */
 enum err_code media_read(struct media_stream *stream, float *samples, size_t cap, size_t *ret_n,
                          struct err *err) MUST_CHECK;
 /* Borrowed until media_close. */
