@@ -27,7 +27,6 @@
 #define MANIFEST_MAX_COLUMNS 64
 #define MANIFEST_MAX_LINE    ((size_t)65536)
 #define MANIFEST_MAX_CELL    ((size_t)4096) /* bytes; a path can be no longer (PATH_MAX) */
-#define MANIFEST_MAX_DEPTH   32             /* folders below bonafide/ and spoof/ */
 
 enum eval_label { EVAL_BONAFIDE = 0, EVAL_SPOOF = 1 };
 

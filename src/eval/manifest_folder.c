@@ -1,41 +1,35 @@
-/* A folder as a manifest: bonafide/ and spoof/ walked to the bottom (manifest.h says how).
- *
- * The walk holds one open folder per level (MANIFEST_MAX_DEPTH bounds them) and opens each child
- * from its parent with O_NOFOLLOW, so a link can neither loop nor lead away between two steps.
- * Paths gather in one growing buffer; entries keep offsets until it no longer moves. Any thread.
+/* A folder as a manifest: bonafide/ and spoof/ walked to the bottom (manifest.h says how; os/walk.h
+ * does the walking). Any thread.
  */
 #include "manifest.h"
 
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "../base/mem.h"
+#include "../os/walk.h"
 
-struct entry {
-    size_t path, source, format; /* offsets into walk.text */
+/* One label folder's files. */
+struct labelled {
+    struct walk_list files; /* dir/label folder/…/name */
     enum eval_label label;
 };
+#define MAX_LABEL_FOLDERS 32 /* every spelling of every label, and then some */
 
-struct walk {
-    char *text;
-    size_t text_len, text_cap;
-    struct entry *entries;
-    size_t count, cap;
-    enum eval_label label;
-    struct err *err;
+struct label_folders {
+    struct labelled folders[MAX_LABEL_FOLDERS];
+    size_t count;
 };
 
-static void walk_cleanup(struct walk *w)
+static void folders_cleanup(struct label_folders *f)
 {
-    free(w->text);
-    free(w->entries);
+    for (size_t i = 0; i < f->count; i++)
+        walk_list_done(&f->folders[i].files);
 }
 
 static void dir_cleanup(DIR **d)
@@ -44,120 +38,80 @@ static void dir_cleanup(DIR **d)
         closedir(*d);
 }
 
-static enum err_code put_text(struct walk *w, const char *s, size_t len, size_t *ret_offset)
+static enum err_code find_label_folders(const char *dir, struct label_folders *found,
+                                        struct err *err)
 {
-    while (w->text_len + len + 1 > w->text_cap) {
-        size_t cap = w->text_cap ? 2 * w->text_cap : 4096;
-        char *grown = cap <= 2 * MANIFEST_MAX_BYTES ? realloc(w->text, cap) : NULL;
-        if (!grown)
-            return err_set(w->err, ERR_MANIFEST, "the paths need more than %zu bytes",
-                           MANIFEST_MAX_BYTES);
-        w->text = grown;
-        w->text_cap = cap;
+    _cleanup_(dir_cleanup) DIR *d = opendir(dir);
+    if (!d)
+        return err_set_errno(err, err_from_errno(errno), errno, "%.150s", dir);
+    for (const struct dirent *e; (e = readdir(d)) && found->count < MAX_LABEL_FOLDERS;) {
+        struct labelled *folder = &found->folders[found->count];
+        struct stat st;
+        /* "0" and "1" are labels in a table, but folders of other meanings in many a data set. */
+        if (isdigit((unsigned char)e->d_name[0]) || eval_label_parse(e->d_name, &folder->label) < 0)
+            continue;
+        if (fstatat(dirfd(d), e->d_name, &st, 0) < 0 || !S_ISDIR(st.st_mode))
+            continue;
+        found->count++;
+        _cleanup_free_ char *path = xasprintf("%s/%s", dir, e->d_name);
+        enum err_code rc = walk_folder(path, NULL, NULL, &folder->files, err);
+        if (rc != ERR_OK)
+            return rc;
     }
-    *ret_offset = w->text_len;
-    memcpy(w->text + w->text_len, s, len);
-    w->text[w->text_len + len] = '\0';
-    w->text_len += len + 1;
     return ERR_OK;
+}
+
+/* Copies `len` bytes and a NUL to *at, and moves *at behind them. */
+static const char *put_text(char **at, const char *s, size_t len)
+{
+    char *start = memcpy(*at, s, len);
+    start[len] = '\0';
+    *at += len + 1;
+    return start;
 }
 
 /* `path` is "label folder/…/name". */
-static enum err_code add_file(struct walk *w, const char *path)
+static void fill_row(struct manifest_row *row, const char *path, enum eval_label label, char **at)
 {
-    if (try_grow(&w->entries, &w->cap, w->count, sizeof *w->entries, MANIFEST_MAX_ROWS))
-        return err_set(w->err, ERR_MANIFEST, "more than %zu files", MANIFEST_MAX_ROWS);
-    struct entry *e = &w->entries[w->count];
-    e->label = w->label;
     const char *below = strchr(path, '/') + 1, *slash = strchr(below, '/');
     const char *name = strrchr(path, '/') + 1, *dot = strrchr(name, '.');
-    enum err_code code = put_text(w, path, strlen(path), &e->path);
-    if (!code)
-        code = put_text(w, below, slash ? (size_t)(slash - below) : 0, &e->source);
-    if (!code)
-        code = put_text(w, dot ? dot + 1 : "", dot ? strlen(dot + 1) : 0, &e->format);
-    if (code)
-        return code;
-    for (char *c = w->text + e->format; *c; c++)
-        *c = (char)tolower((unsigned char)*c);
-    w->count++;
-    return ERR_OK;
+    *row = (struct manifest_row){.label = label, .duration_s = NAN};
+    for (int c = 0; c < MANIFEST_TEXT_COLUMNS; c++)
+        row->text[c] = "";
+    row->path = put_text(at, path, strlen(path));
+    row->text[MANIFEST_SOURCE] = put_text(at, below, slash ? (size_t)(slash - below) : 0);
+    char *format = *at;
+    row->text[MANIFEST_ORIG_FORMAT] = put_text(at, dot ? dot + 1 : "", dot ? strlen(dot + 1) : 0);
+    for (; *format; format++)
+        *format = (char)tolower((unsigned char)*format);
 }
 
-static enum err_code walk_folder(struct walk *w, int parent, const char *name, const char *path,
-                                 int depth, int flags);
-
-static enum err_code walk_entry(struct walk *w, int dir, const char *name, const char *path,
-                                int depth)
+static int by_path(const void *a, const void *b)
 {
-    struct stat st;
-    if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-        return ERR_OK; /* it went away meanwhile */
-    if (S_ISDIR(st.st_mode))
-        return walk_folder(w, dir, name, path, depth + 1, O_NOFOLLOW);
-    if (S_ISLNK(st.st_mode) && fstatat(dir, name, &st, 0) < 0)
-        return ERR_OK;
-    return S_ISREG(st.st_mode) ? add_file(w, path) : ERR_OK;
+    const struct manifest_row *x = a, *y = b;
+    return strcmp(x->path, y->path);
 }
 
-static enum err_code walk_folder(struct walk *w, int parent, const char *name, const char *path,
-                                 int depth, int flags)
-{
-    if (depth > MANIFEST_MAX_DEPTH)
-        return err_set(w->err, ERR_MANIFEST, "%.150s: more than %d folders deep", path,
-                       MANIFEST_MAX_DEPTH);
-    _cleanup_close_ int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | flags);
-    if (fd < 0)
-        return err_set_errno(w->err, err_from_errno(errno), errno, "%.150s", path);
-    _cleanup_(dir_cleanup) DIR *d = fdopendir(fd);
-    if (!d)
-        return err_set_errno(w->err, ERR_IO, errno, "%.150s", path);
-    fd = -1; /* now the DIR's */
-    for (;;) {
-        errno = 0;
-        const struct dirent *e = readdir(d);
-        if (!e && errno)
-            return err_set_errno(w->err, ERR_IO, errno, "%.150s", path);
-        if (!e)
-            return ERR_OK;
-        if (e->d_name[0] == '.')
-            continue;
-        _cleanup_free_ char *child = xasprintf("%s/%s", path, e->d_name);
-        if (strlen(child) > MANIFEST_MAX_CELL)
-            return err_set(w->err, ERR_MANIFEST, "a path is longer than %zu bytes",
-                           MANIFEST_MAX_CELL);
-        enum err_code code = walk_entry(w, dirfd(d), e->d_name, child, depth);
-        if (code)
-            return code;
-    }
-}
-
-static int entry_cmp(const void *a, const void *b, void *text)
-{
-    const struct entry *x = a, *y = b;
-    return strcmp((char *)text + x->path, (char *)text + y->path);
-}
-
-static enum err_code build(struct walk *w, const char *dir, struct manifest **ret)
+static enum err_code build(const struct label_folders *found, const char *dir, size_t count,
+                           struct manifest **ret, struct err *err)
 {
     _cleanup_(manifest_cleanup) struct manifest *m = xalloc(sizeof *m);
-    m->rows = try_alloc(w->count, sizeof *m->rows);
-    if (!m->rows)
-        return err_set(w->err, ERR_NO_MEMORY, "no memory for %zu rows", w->count);
-    qsort_r(w->entries, w->count, sizeof *w->entries, entry_cmp, w->text);
-    m->text = STEAL(w->text);
-    m->count = w->count;
-    for (size_t i = 0; i < w->count; i++) {
-        const struct entry *e = &w->entries[i];
-        struct manifest_row *row = &m->rows[i];
-        *row =
-            (struct manifest_row){.path = m->text + e->path, .label = e->label, .duration_s = NAN};
-        for (int c = 0; c < MANIFEST_TEXT_COLUMNS; c++)
-            row->text[c] = "";
-        row->text[MANIFEST_SOURCE] = m->text + e->source;
-        row->text[MANIFEST_ORIG_FORMAT] = m->text + e->format;
-        m->has[MANIFEST_SOURCE] |= row->text[MANIFEST_SOURCE][0] != '\0';
-    }
+    size_t prefix = strlen(dir) + 1, bytes = 0;
+    for (size_t i = 0; i < found->count; i++)
+        for (size_t f = 0; f < found->folders[i].files.count; f++)
+            bytes += 3 * (strlen(found->folders[i].files.paths[f]) + 1); /* path, source, format */
+    m->rows = try_alloc(count, sizeof *m->rows);
+    m->text = try_alloc(bytes, 1);
+    if (!m->rows || !m->text)
+        return err_set(err, ERR_NO_MEMORY, "no memory for %zu rows", count);
+    char *at = m->text;
+    for (size_t i = 0; i < found->count; i++)
+        for (size_t f = 0; f < found->folders[i].files.count; f++)
+            fill_row(&m->rows[m->count++], found->folders[i].files.paths[f] + prefix,
+                     found->folders[i].label, &at);
+    qsort(m->rows, m->count, sizeof *m->rows, by_path);
+    for (size_t i = 0; i < m->count; i++)
+        m->has[MANIFEST_SOURCE] |= m->rows[i].text[MANIFEST_SOURCE][0] != '\0';
     m->has[MANIFEST_ORIG_FORMAT] = 1;
     m->base_dir = xstrdup(dir);
     *ret = STEAL(m);
@@ -166,26 +120,16 @@ static enum err_code build(struct walk *w, const char *dir, struct manifest **re
 
 enum err_code manifest_from_folder(const char *dir, struct manifest **ret, struct err *err)
 {
-    _cleanup_(walk_cleanup) struct walk w = {.err = err};
-    _cleanup_(dir_cleanup) DIR *d = opendir(dir);
-    if (!d)
-        return err_set_errno(err, err_from_errno(errno), errno, "%.150s", dir);
-    int label_folders = 0;
-    for (const struct dirent *e; (e = readdir(d));) {
-        struct stat st;
-        /* "0" and "1" are labels in a table, but folders of other meanings in many a data set. */
-        if (isdigit((unsigned char)e->d_name[0]) || eval_label_parse(e->d_name, &w.label) < 0)
-            continue;
-        if (fstatat(dirfd(d), e->d_name, &st, 0) < 0 || !S_ISDIR(st.st_mode))
-            continue;
-        label_folders++;
-        enum err_code code = walk_folder(&w, dirfd(d), e->d_name, e->d_name, 0, 0);
-        if (code)
-            return code;
-    }
-    if (!label_folders)
+    _cleanup_(folders_cleanup) struct label_folders found = {0};
+    enum err_code rc = find_label_folders(dir, &found, err);
+    size_t count = 0;
+    for (size_t i = 0; i < found.count; i++)
+        count += found.folders[i].files.count;
+    if (rc != ERR_OK)
+        return rc;
+    if (found.count == 0)
         return err_set(err, ERR_MANIFEST, "%.150s: has no folder bonafide/ or spoof/ in it", dir);
-    if (w.count == 0)
+    if (count == 0)
         return err_set(err, ERR_MANIFEST, "%.150s: bonafide/ and spoof/ hold no files", dir);
-    return build(&w, dir, ret);
+    return build(&found, dir, count, ret, err);
 }

@@ -59,11 +59,11 @@ static enum err_code walk(const char *dir, int depth, walk_filter *filter, void 
                           struct walk_list *list, struct err *err)
 {
     if (depth > WALK_MAX_DEPTH)
-        return err_set(err, ERR_LIMIT, "%s: more than %d folders deep", dir, WALK_MAX_DEPTH);
+        return err_set(err, ERR_LIMIT, "%.150s: more than %d folders deep", dir, WALK_MAX_DEPTH);
     struct dirent **entries = NULL;
     int n = scandir(dir, &entries, visible, by_name);
     if (n < 0)
-        return err_set_errno(err, err_from_errno(errno), errno, "cannot read folder %s", dir);
+        return err_set_errno(err, err_from_errno(errno), errno, "cannot read folder %.150s", dir);
     enum err_code rc = ERR_OK;
     for (int i = 0; i < n; i++) {
         if (rc == ERR_OK)

@@ -10,6 +10,7 @@
 
 #include "base/mem.h"
 #include "eval/manifest.h"
+#include "os/walk.h"
 
 static enum err_code parse(const char *text, struct manifest **ret, struct err *err)
 {
@@ -233,7 +234,7 @@ static void folders_may_not_go_too_deep(void **state)
     assert_non_null(mkdtemp(dir));
     char *path = xasprintf("%s/fake", dir);
     assert_int_equal(mkdir(path, 0700), 0);
-    for (int i = 0; i < MANIFEST_MAX_DEPTH + 2; i++) {
+    for (int i = 0; i < WALK_MAX_DEPTH + 2; i++) {
         char *deeper = xasprintf("%s/d", path);
         free(path);
         path = deeper;
@@ -242,7 +243,7 @@ static void folders_may_not_go_too_deep(void **state)
     free(path);
     struct manifest *m = NULL;
     struct err err = {0};
-    assert_int_equal(manifest_open(dir, &m, &err), ERR_MANIFEST);
+    assert_int_equal(manifest_open(dir, &m, &err), ERR_LIMIT);
     assert_non_null(strstr(err.text, "folders deep"));
     remove_tree(dir);
 }
