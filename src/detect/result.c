@@ -67,6 +67,16 @@ static double piece_llr(const struct detection *d, double from, double to, size_
     return n > 0 ? sum / (double)n : -INFINITY;
 }
 
+static void drop_short_parts(struct detection *d)
+{
+    double window = d->timeline[0].end_s - d->timeline[0].start_s;
+    size_t kept = 0;
+    for (size_t i = 0; i < d->n_parts; i++)
+        if (d->parts[i].end_s - d->parts[i].start_s >= 0.99 * window)
+            d->parts[kept++] = d->parts[i];
+    d->n_parts = kept;
+}
+
 enum err_code detection_find_parts(struct detection *d, struct err *err)
 {
     size_t n = d->n_timeline, first = 0;
@@ -93,6 +103,7 @@ enum err_code detection_find_parts(struct detection *d, struct err *err)
         part->end_s = to;
         seconds += to - from;
     }
+    drop_short_parts(d);
     return ERR_OK;
 }
 
