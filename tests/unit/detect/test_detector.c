@@ -179,9 +179,9 @@ static void threads_give_the_same_bits(void **state)
 static void parts_are_disjoint_runs_above_the_threshold(void **state)
 {
     (void)state;
-    /* Half-overlapping windows; pieces of 2 s have the mean of two windows: -1 0 2 2 -1 -2 (2 at
-     * the end is the last window alone). */
-    static const double llr[] = {-1, 1, 3, 1, -3, -1};
+    /* Half-overlapping windows of 4 s, so pieces of 2 s with the mean of two windows:
+     * -1 0 2 2 -1 -2 1 0 and -2 for the last 4 s. The 1 reaches the threshold alone: too short. */
+    static const double llr[] = {-1, 1, 3, 1, -3, -1, 3, -3, -1};
     struct detection d = {.threshold = 0.5, .n_timeline = ARRAY_LEN(llr)};
     d.timeline = calloc(ARRAY_LEN(llr), sizeof *d.timeline);
     for (size_t i = 0; i < ARRAY_LEN(llr); i++)
