@@ -42,8 +42,8 @@ const char *audio_dir(void)
 
 const char *audio_path(const char *name)
 {
-    static char ring[16][256];
-    static int at;
+    static __thread char ring[16][256];
+    static __thread int at;
     char *path = ring[at++ % 16];
     snprintf(path, sizeof ring[0], "%s/%s", dir, name);
     return path;

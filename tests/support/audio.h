@@ -7,11 +7,23 @@
 
 #include "media/media.h"
 
+/* A build with a sanitizer takes other amounts of memory. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define AUDIO_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define AUDIO_SANITIZED 1
+#endif
+#endif
+#ifndef AUDIO_SANITIZED
+#define AUDIO_SANITIZED 0
+#endif
+
 /* A folder for this test program (cmocka group set-up and tear-down). */
 int audio_setup(void **state);
 int audio_teardown(void **state);
 const char *audio_dir(void);
-/* Path of `name` in that folder; a ring of 16 static buffers. */
+/* Path of `name` in that folder; a ring of 16 buffers per thread. */
 const char *audio_path(const char *name);
 
 /* Is there an ffmpeg program? When not, say so and skip() the test. */

@@ -43,12 +43,18 @@ struct zygote {
     struct err no_sandbox; /* why root could not be given up */
 };
 
-#if defined(__SANITIZE_ADDRESS__)
+#if SANDBOX_SANITIZED
 /* The children may not start a symbolizer, and end without freeing. */
 const char *__asan_default_options(void);
 const char *__asan_default_options(void)
 {
     return "symbolize=0:detect_leaks=0";
+}
+
+const char *__tsan_default_options(void);
+const char *__tsan_default_options(void)
+{
+    return "symbolize=0";
 }
 #endif
 

@@ -11,8 +11,8 @@
  * SONDE_ALLOW_UNSANDBOXED=1. The filter is written by hand (one table) rather than with libseccomp,
  * because the decoder program's start-up time is the number of libraries that it loads.
  *
- * AddressSanitizer reserves terabytes of address space and reports on stderr: such a build keeps
- * that descriptor, has no RLIMIT_AS and allows the few calls that its run-time library needs.
+ * A build with a sanitizer reserves terabytes of address space and reports on stderr: it keeps that
+ * descriptor, has no RLIMIT_AS and allows the few calls that its run-time library needs.
  */
 #include "sandbox.h"
 
@@ -39,17 +39,6 @@
 #include <unistd.h>
 
 #include "../../base/mem.h"
-
-#if defined(__SANITIZE_ADDRESS__)
-#define WITH_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define WITH_ASAN 1
-#endif
-#endif
-#ifndef WITH_ASAN
-#define WITH_ASAN 0
-#endif
 
 #define UNPRIVILEGED_ID 65534
 
@@ -95,7 +84,7 @@ static const int allowed[] = {
 #ifdef __NR_time
     __NR_time,
 #endif
-#if WITH_ASAN
+#if SANDBOX_SANITIZED
     __NR_sched_yield,
     __NR_sigaltstack,
     __NR_rt_sigaction,
@@ -163,10 +152,10 @@ static size_t arg(int i)
 static void allow_on_fd(struct program *p, int number, int fd)
 {
     emit(p, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)number, 0,
-                                         WITH_ASAN ? 6 : 4));
+                                         SANDBOX_SANITIZED ? 6 : 4));
     load(p, arg(0));
     answer_if(p, (uint32_t)fd, SECCOMP_RET_ALLOW);
-    if (WITH_ASAN)
+    if (SANDBOX_SANITIZED)
         answer_if(p, STDERR_FILENO, SECCOMP_RET_ALLOW);
     answer(p, SECCOMP_RET_ERRNO | EBADF);
 }
@@ -267,9 +256,9 @@ enum err_code sandbox_keep(int input, int output, struct err *err)
     int in = fcntl(input, F_DUPFD, 10), out = fcntl(output, F_DUPFD, 10);
     if (in < 0 || out < 0 || dup2(in, SANDBOX_FD_INPUT) < 0 || dup2(out, SANDBOX_FD_OUTPUT) < 0)
         return err_set_errno(err, ERR_SANDBOX, errno, "cannot place the descriptors");
-    if (syscall(SYS_close_range, WITH_ASAN ? 3u : 2u, ~0u, 0) == 0)
+    if (syscall(SYS_close_range, SANDBOX_SANITIZED ? 3u : 2u, ~0u, 0) == 0)
         return ERR_OK;
-    for (int fd = WITH_ASAN ? 3 : 2; fd < 65536; fd++) /* kernels before 5.9 */
+    for (int fd = SANDBOX_SANITIZED ? 3 : 2; fd < 65536; fd++) /* kernels before 5.9 */
         close(fd);
     return ERR_OK;
 }
@@ -302,7 +291,7 @@ static enum err_code set_limits(const struct media_limits *limits, uint64_t base
     struct itimerval timer = {0};
     timer.it_value.tv_sec = (time_t)(us / 1000000);
     timer.it_value.tv_usec = (suseconds_t)(us % 1000000);
-    if ((!WITH_ASAN && set_limit(RLIMIT_AS, base + limits->max_memory) < 0) ||
+    if ((!SANDBOX_SANITIZED && set_limit(RLIMIT_AS, base + limits->max_memory) < 0) ||
         set_limit(RLIMIT_CPU, seconds) < 0 || set_limit(RLIMIT_FSIZE, 0) < 0 ||
         set_limit(RLIMIT_CORE, 0) < 0 || set_limit(RLIMIT_NPROC, 0) < 0 ||
         set_limit(RLIMIT_NOFILE, 0) < 0 || setitimer(ITIMER_REAL, &timer, NULL) < 0)

@@ -4,7 +4,18 @@
 
 #include "../media.h"
 
-/* The only two descriptors that a locked-down child has (an ASan build keeps stderr too). */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANDBOX_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SANDBOX_SANITIZED 1
+#endif
+#endif
+#ifndef SANDBOX_SANITIZED
+#define SANDBOX_SANITIZED 0
+#endif
+
+/* The only two descriptors that a locked-down child has (with a sanitizer stderr too). */
 #define SANDBOX_FD_INPUT  0
 #define SANDBOX_FD_OUTPUT 1
 

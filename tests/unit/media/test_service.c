@@ -4,12 +4,16 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <math.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -286,7 +290,7 @@ static void a_long_recording_takes_little_memory(void **state)
                   child_kib, grown);
     assert_in_range(total, LONG_SECONDS * MEDIA_SAMPLE_RATE - 2,
                     LONG_SECONDS * MEDIA_SAMPLE_RATE + 2);
-#if !defined(__SANITIZE_ADDRESS__)
+#if !AUDIO_SANITIZED
     assert_true(child_kib > 0 && child_kib < 64 * 1024);
     assert_true(grown < 4 * 1024);
 #endif
@@ -373,8 +377,25 @@ static void hosts_signals_stay_as_they_were(void **state)
 /* --- the sandbox -------------------------------------------------------------------------------
  */
 
+/* What a container without seccomp looks like: the filter may not be installed. */
+static void forbid_seccomp(void)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_prctl, 0, 3),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, PR_SET_SECCOMP, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog filter = {.len = ARRAY_LEN(code), .filter = code};
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) < 0)
+        _exit(126);
+}
+
 /* Runs `sonde-decoder --probe-sandbox what`; its wait status. */
-static int probe(const char *what, char *text, size_t cap)
+static int probe(const char *what, int without_seccomp, char *text, size_t cap)
 {
     int ends[2], status = 0;
     const char *program = getenv("SONDE_DECODER");
@@ -383,6 +404,8 @@ static int probe(const char *what, char *text, size_t cap)
     pid_t pid = fork();
     if (pid == 0) {
         int input = open(audio_path("short.wav"), O_RDWR);
+        if (without_seccomp)
+            forbid_seccomp();
         dup2(input, 0);
         dup2(ends[1], 1);
         execl(program, program, "--probe-sandbox", what, NULL);
@@ -414,14 +437,14 @@ static void the_sandbox_refuses(void **state)
         {"exec-memory", 0},
         {"ptrace", 1},
         {"make-executable", 0},
-#if !defined(__SANITIZE_ADDRESS__)
+#if !AUDIO_SANITIZED
         {"memory", 0},
 #endif
     };
     char text[512];
     int bad = 0;
     for (size_t i = 0; i < ARRAY_LEN(probes); i++) {
-        int status = probe(probes[i].what, text, sizeof text);
+        int status = probe(probes[i].what, 0, text, sizeof text);
         int killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS;
         int refused = WIFEXITED(status) && WEXITSTATUS(status) == 0;
         if (!killed && (probes[i].killed || !refused)) {
@@ -432,8 +455,22 @@ static void the_sandbox_refuses(void **state)
     assert_int_equal(bad, 0);
     assert_int_not_equal(access("/tmp/sonde-sandbox-probe", F_OK), 0);
     /* And the probe itself can tell: an unknown name is neither. */
-    int status = probe("nothing-known", text, sizeof text);
+    int status = probe("nothing-known", 0, text, sizeof text);
     assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 2);
+}
+
+static void without_seccomp_nothing_is_decoded(void **state)
+{
+    (void)state;
+    char text[512];
+    int status = probe("socket", 1, text, sizeof text);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 2);
+    assert_non_null(strstr(text, "seccomp is not available"));
+    /* Unless the user insists. */
+    setenv("SONDE_ALLOW_UNSANDBOXED", "1", 1);
+    status = probe("kill", 1, text, sizeof text);
+    unsetenv("SONDE_ALLOW_UNSANDBOXED");
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) < 2);
 }
 
 static void a_child_is_nobody_and_has_two_descriptors(void **state)
@@ -451,7 +488,7 @@ static void a_child_is_nobody_and_has_two_descriptors(void **state)
     assert_int_not_equal(audio_proc_kib(pid, "Uid"), 0);
     if (geteuid() == 0) {
         snprintf(command, sizeof command, "test $(ls /proc/%d/fd | wc -l) -le %d", pid,
-#if defined(__SANITIZE_ADDRESS__)
+#if AUDIO_SANITIZED
                  3
 #else
                  2
@@ -478,6 +515,7 @@ int main(void)
         cmocka_unit_test(what_is_no_file_is_refused_here),
         cmocka_unit_test(hosts_signals_stay_as_they_were),
         cmocka_unit_test(the_sandbox_refuses),
+        cmocka_unit_test(without_seccomp_nothing_is_decoded),
         cmocka_unit_test(a_child_is_nobody_and_has_two_descriptors),
     };
     return cmocka_run_group_tests_name("media_service", tests, setup, teardown);
