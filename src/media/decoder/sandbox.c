@@ -312,8 +312,10 @@ enum err_code sandbox_enter(const struct media_limits *limits, pid_t parent, str
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
         return err_set_errno(err, ERR_SANDBOX, errno, "cannot give up privileges");
     /* After every change of identity, which would clear it. */
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0 || getppid() != parent)
-        return err_set(err, ERR_SANDBOX, "the decoder program has ended");
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
+        return err_set_errno(err, ERR_SANDBOX, errno, "cannot tie the decoder to its program");
+    if (getppid() != parent) /* it died before it could take the child with it */
+        raise(SIGKILL);
     enter_landlock();
     code = enter_seccomp(err);
     return code && may_skip ? ERR_OK : code;

@@ -82,14 +82,14 @@ static void files_cut_anywhere_end_in_a_result(void **state)
                 total++;
                 if (!d.info.truncated) {
                     silent++;
-                    print_message("%s: %.2f s and no word of truncation\n", what,
+                    print_message("# %s: %.2f s and no word of truncation\n", what,
                                   d.info.duration_s);
                 }
             }
         }
         free(data);
     }
-    print_message("%d of %d cuts were not noticed\n", silent, total);
+    print_message("# %d of %d cuts were not noticed\n", silent, total);
     assert_int_equal(bad, 0);
     assert_int_equal(silent, 0);
 }

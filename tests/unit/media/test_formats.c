@@ -164,13 +164,13 @@ static void every_format_sounds_as_it_was(void **state)
     AUDIO_NEED_FFMPEG();
     for (size_t i = 0; i < ARRAY_LEN(formats); i++) {
         if (!encode(&formats[i])) {
-            print_message("SKIPPED: this ffmpeg cannot make %s\n", formats[i].file);
+            print_message("# SKIPPED: this ffmpeg cannot make %s\n", formats[i].file);
             continue;
         }
         made++;
         bad += check_format(&formats[i]);
     }
-    print_message("%d of %zu formats could be made\n", made, ARRAY_LEN(formats));
+    print_message("# %d of %zu formats could be made\n", made, ARRAY_LEN(formats));
     assert_int_equal(bad, 0);
     assert_true(made > (int)ARRAY_LEN(formats) - 5);
 }

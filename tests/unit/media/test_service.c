@@ -286,7 +286,7 @@ static void a_long_recording_takes_little_memory(void **state)
     }
     media_close(stream);
     long grown = audio_proc_kib(getpid(), "VmRSS") - before;
-    print_message("%d s: child at most %ld KiB, this process grew by %ld KiB\n", LONG_SECONDS,
+    print_message("# %d s: child at most %ld KiB, this process grew by %ld KiB\n", LONG_SECONDS,
                   child_kib, grown);
     assert_in_range(total, LONG_SECONDS * MEDIA_SAMPLE_RATE - 2,
                     LONG_SECONDS * MEDIA_SAMPLE_RATE + 2);
