@@ -31,7 +31,7 @@ int audio_have_ffmpeg(void);
 #define AUDIO_NEED_FFMPEG()                                                                        \
     do {                                                                                           \
         if (!audio_have_ffmpeg()) {                                                                \
-            print_message("# SKIPPED: no ffmpeg program to make recordings with\n");                 \
+            print_message("# SKIPPED: no ffmpeg program to make recordings with\n");               \
             skip();                                                                                \
         }                                                                                          \
     } while (0)
