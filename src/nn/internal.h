@@ -85,8 +85,7 @@ struct nn_plan {
     int layer_count;
     struct nn_buffer buffers[NN_BUFFERS_MAX];
     int buffer_count;
-    int plane;       /* buffer of the normalised input, [frames+2][pitch] */
-    int plane_pitch; /* floats */
+    int plane; /* buffer of the normalised input */
     size_t weight_floats;
     size_t arena_floats;
     uint64_t macs;

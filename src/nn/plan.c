@@ -87,7 +87,8 @@ static void add_conv(struct nn_plan *plan, const struct nn_kernels *kernels, str
     layer->bias = add_weights(plan, (size_t)padded);
     layer->in = at->buffer;
     layer->residual = residual;
-    layer->out = add_activation(plan, cout, hout, wout);
+    /* A block ends where it began: each output takes the place of the input that is added to it. */
+    layer->out = residual >= 0 ? residual : add_activation(plan, cout, hout, wout);
     if (wino) {
         layer->tile_block = nn_plan_tile_block(hout, wout, kernels);
         layer->scratch =
@@ -101,8 +102,7 @@ static void add_stem(struct nn_plan *plan, const struct nn_config *config, struc
 {
     int bands = config->shape.bands, frames = config->shape.window_frames;
     int cout = config->stem_channels;
-    plan->plane_pitch = nn_pad_to(bands + 2, 16);
-    plan->plane = add_buffer(plan, (size_t)(frames + 2) * (size_t)plan->plane_pitch);
+    plan->plane = add_buffer(plan, (size_t)(frames + 2) * NN_PLANE_PITCH);
     struct nn_layer *layer = add_layer(plan, NN_STEM, "stem");
     snprintf(layer->conv, sizeof layer->conv, "stem.conv");
     snprintf(layer->bn, sizeof layer->bn, "stem.bn");

@@ -127,7 +127,7 @@ static void tap_input(struct nn_session *session, uint64_t ns)
     int frames = session->model->config.shape.window_frames;
     for (int b = 0; b < bands; b++)
         for (int f = 0; f < frames; f++)
-            session->tap_data[b * frames + f] = plane[(f + 1) * plan->plane_pitch + b + 1];
+            session->tap_data[b * frames + f] = plane[(f + 1) * NN_PLANE_PITCH + NN_PLANE_LEFT + b];
     session->tap(session->tap_ctx, "input", session->tap_data, bands, frames, 1, 0, ns);
 }
 
@@ -166,7 +166,6 @@ static void run_stem(const struct nn_model *model, float *arena, const struct nn
         .out = arena + buffers[l->out].offset,
         .weights = model->weights + l->weights,
         .bias = model->weights + l->bias,
-        .pitch = model->plan.plane_pitch,
         .cout = l->cout,
         .hout = l->hout,
         .wout = l->wout,
@@ -243,8 +242,7 @@ static void run_input(struct nn_session *session, const float *logband, const fl
     double mean = sum / ((double)shape->window_frames * shape->bands);
     model->kernels->normalise(logband, (float)log(mean + 1e-10), model->config.floor,
                               model->config.band_mean, shape->window_frames,
-                              session->arena + model->plan.buffers[model->plan.plane].offset,
-                              model->plan.plane_pitch);
+                              session->arena + model->plan.buffers[model->plan.plane].offset);
 }
 
 float nn_window(struct nn_session *session, const float *logband, const float *power)

@@ -21,6 +21,11 @@
 
 #define NN_FFT_SIZE 512 /* real points; the only transform there is */
 #define NN_BANDS    128
+/* Floats from frame to frame of the network's input, and those before its first band: rows start on
+ * a cache line and have room for a border on both sides. */
+#define NN_PLANE_LEFT  16
+#define NN_PLANE_PITCH (NN_PLANE_LEFT + NN_BANDS + 16)
+
 /* Winograd: values of one tile of 4x4 outputs, and matrices of weights (see conv.inc). */
 #define NN_WINO_CELLS(stride) ((stride) == 2 ? 81 : 36)
 #define NN_WINO_MATRICES      36
@@ -39,7 +44,7 @@ struct nn_front {
 struct nn_conv_args {
     const float *in;       /* [cin/V][hin+2][win+2][V], border zero; readable 4 KiB past its end */
     float *out;            /* [cout/V][hout+2][wout+2][V]; the border is written too */
-    const float *residual; /* as out, or NULL */
+    const float *residual; /* as out, and may be out itself; or NULL */
     const float *weights;
     const float *bias; /* cout, padded with zeros to a multiple of 2V */
     float *scratch;    /* Winograd: nn_wino_scratch() floats */
@@ -49,11 +54,11 @@ struct nn_conv_args {
 };
 
 struct nn_stem_args {
-    const float *in;      /* [win+2][pitch]: one row per frame, bands at 1.., border zero */
+    const float *in;      /* plane: [win+2][NN_PLANE_PITCH], one row per frame, border zero */
     float *out;           /* as nn_conv_args.out */
     const float *weights; /* [cout/V][kw = frame][kh = band][V] */
     const float *bias;
-    int pitch, cout, hout, wout; /* hout: bands, wout: frames */
+    int cout, hout, wout; /* hout: bands, wout: frames */
 };
 
 struct nn_collapse_args {
@@ -82,10 +87,10 @@ struct nn_kernels {
      * n are stored. scratch: NN_FRONT_SCRATCH floats. samples, logband, power: any alignment. */
     void (*frames)(const struct nn_front *front, const float *samples, int n, float *logband,
                    float *power, float *scratch);
-    /* plane[1+f][1+b] = max(logband[f][b] - mean_log, -floor) less its band's mean over time when
-     * `band_mean`; [frames+2][pitch] with a zero border. */
+    /* plane[1+f][NN_PLANE_LEFT+b] = max(logband[f][b] - mean_log, -floor) less its band's mean over
+     * time when `band_mean`; a border of zeros around it. logband: any alignment. */
     void (*normalise)(const float *logband, float mean_log, float floor, int band_mean, int frames,
-                      float *plane, int pitch);
+                      float *plane);
     void (*stem)(const struct nn_stem_args *args);
     void (*conv_direct)(const struct nn_conv_args *args);
     void (*conv_wino)(const struct nn_conv_args *args);

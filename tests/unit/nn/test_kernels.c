@@ -161,7 +161,8 @@ static void winograd_convolution(void **state)
 
 static void check_stem(const struct nn_kernels *k)
 {
-    const int v = k->width, bands = 128, frames = 21, cout = 32, hout = 64, wout = 11, pitch = 144;
+    const int v = k->width, bands = 128, frames = 21, cout = 32, hout = 64, wout = 11,
+              pitch = NN_PLANE_PITCH;
     _cleanup_free_ float *plane = try_alloc((size_t)(frames + 3) * pitch, sizeof(float));
     _cleanup_free_ float *filter = random_floats((size_t)cout * 9, 5);
     _cleanup_free_ float *weights = try_alloc((size_t)cout * 9, sizeof(float));
@@ -170,14 +171,13 @@ static void check_stem(const struct nn_kernels *k)
     uint32_t seed = 4;
     for (int f = 0; f < frames; f++)
         for (int b = 0; b < bands; b++)
-            plane[(f + 1) * pitch + b + 1] = tiny_random(&seed);
+            plane[(f + 1) * pitch + NN_PLANE_LEFT + b] = tiny_random(&seed);
     struct nn_layer layer = {.kind = NN_STEM, .cin = 1, .cout = cout, .weight_count = 9 * cout};
     nn_pack_filter(&layer, v, filter, ones, weights);
     struct nn_stem_args args = {.in = plane,
                                 .out = out,
                                 .weights = weights,
                                 .bias = bias,
-                                .pitch = pitch,
                                 .cout = cout,
                                 .hout = hout,
                                 .wout = wout};
@@ -187,8 +187,8 @@ static void check_stem(const struct nn_kernels *k)
             for (int x = 0; x < wout; x++) {
                 double want = bias[n];
                 for (int i = 0; i < 9; i++)
-                    want +=
-                        (double)filter[n * 9 + i] * plane[(2 * x + i % 3) * pitch + 2 * y + i / 3];
+                    want += (double)filter[n * 9 + i] *
+                            plane[(2 * x + i % 3) * pitch + NN_PLANE_LEFT - 1 + 2 * y + i / 3];
                 assert_close(out[place(v, hout, wout, n, y, x)], want > 0 ? want : 0, 2e-6, "stem");
             }
 }
@@ -363,19 +363,19 @@ static void front_end(void **state)
 
 static void check_normalise(const struct nn_kernels *k)
 {
-    const int frames = 50, pitch = 144;
+    const int frames = 50, pitch = NN_PLANE_PITCH;
     _cleanup_free_ float *logband = random_floats((size_t)frames * 128, 12);
     _cleanup_free_ float *plane = random_floats((size_t)(frames + 2) * (size_t)pitch, 13);
     for (int i = 0; i < frames * 128; i++)
         logband[i] *= 20;
     for (int band_mean = 0; band_mean < 2; band_mean++) {
-        k->normalise(logband, 3.0f, 13.8155106f, band_mean, frames, plane, pitch);
+        k->normalise(logband, 3.0f, 13.8155106f, band_mean, frames, plane);
         for (int b = 0; b < 128; b++) {
             double mean = 0;
             for (int f = 0; f < frames; f++)
                 mean += fmax((double)logband[f * 128 + b] - 3.0, -13.8155106) / frames;
             for (int f = 0; f < frames; f++)
-                assert_close(plane[(f + 1) * pitch + b + 1],
+                assert_close(plane[(f + 1) * pitch + NN_PLANE_LEFT + b],
                              fmax((double)logband[f * 128 + b] - 3.0, -13.8155106) -
                                  (band_mean ? mean : 0),
                              1e-5, "normalised");
@@ -383,7 +383,7 @@ static void check_normalise(const struct nn_kernels *k)
         for (int f = 0; f < frames + 2; f++)
             for (int b = 0; b < 130; b++)
                 if (f == 0 || f == frames + 1 || b == 0 || b == 129)
-                    assert_true(plane[f * pitch + b] == 0);
+                    assert_true(plane[f * pitch + NN_PLANE_LEFT - 1 + b] == 0);
     }
 }
 
