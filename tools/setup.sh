@@ -5,14 +5,14 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-build="gcc meson ninja-build pkg-config libjansson-dev libssl-dev libavformat-dev libavcodec-dev
+build="gcc libc6-dev meson ninja-build pkg-config libjansson-dev libssl-dev libavformat-dev libavcodec-dev
   libavutil-dev libsoxr-dev ca-certificates"
 # Human voice prompts and speech synthesisers: samples for the demonstration and the tests.
 samples="asterisk-core-sounds-en-wav asterisk-core-sounds-ru-wav asterisk-core-sounds-en-g722 alsa-utils
   espeak-ng flite festival festvox-kallpc16k ffmpeg"
 format="clang-format"
 fuzz="clang libclang-rt-14-dev libcmocka-dev"
-test="$samples $format libcmocka-dev libopencore-amrnb-dev libvo-amrwbenc-dev man-db util-linux"
+test="$samples $format g++ libcmocka-dev libopencore-amrnb-dev libvo-amrwbenc-dev man-db util-linux"
 bench="python3 python3-torch python3-numpy python3-onnx libopenblas0-pthread ffmpeg"
 train="python3 python3-torch python3-numpy python3-scipy python3-soundfile libopenblas0-pthread ffmpeg"
 node=no
