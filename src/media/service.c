@@ -96,7 +96,9 @@ static enum err_code start(struct media_service *service, struct err *err)
         return err_set_errno(err, ERR_IO, errno, "cannot make a socket for the decoder");
     _cleanup_close_ int ours = ends[0];
     _cleanup_close_ int theirs = ends[1];
-    if (theirs == PROTOCOL_SOCKET_FD) { /* dup2 onto itself would leave it close-on-exec */
+    if (theirs <= PROTOCOL_SOCKET_FD) {
+        /* A host without standard descriptors: the new ones must not overwrite it, and dup2 onto
+         * itself would leave it close-on-exec. */
         int other = fcntl(theirs, F_DUPFD_CLOEXEC, PROTOCOL_SOCKET_FD + 1);
         if (other < 0)
             return err_set_errno(err, ERR_IO, errno, "cannot make a socket for the decoder");

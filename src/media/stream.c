@@ -53,6 +53,12 @@ static int wait_readable(int fd, double until)
     }
 }
 
+static enum err_code fail_timeout(const struct media_stream *stream, struct err *err)
+{
+    return err_set(err, ERR_TIMEOUT, "not decoded within the limit of %g seconds",
+                   stream->max_wall);
+}
+
 static void kill_child(struct media_stream *stream)
 {
     if (stream->pidfd >= 0)
@@ -60,11 +66,15 @@ static void kill_child(struct media_stream *stream)
 }
 
 /* Receives the answer to a request: 1, 0 when the program died first, -1 with err set. */
-static int receive_started(struct media_stream *stream, double until, struct err *err)
+static int receive_started(struct media_stream *stream, struct err *err)
 {
     struct protocol_started started;
-    if (!wait_readable(stream->control, until)) {
-        err_set(err, ERR_DECODER_DIED, "the decoder program does not answer");
+    double patience = clock_seconds() + ANSWER_S;
+    if (!wait_readable(stream->control, fmin(patience, stream->deadline))) {
+        if (stream->deadline < patience)
+            fail_timeout(stream, err);
+        else
+            err_set(err, ERR_DECODER_DIED, "the decoder program does not answer");
         return -1;
     }
     int got = fdpass_recv(stream->control, &started, sizeof started, &stream->pidfd, 1, 0);
@@ -108,8 +118,7 @@ static int attempt(struct media_service *service, int fd, struct media_stream *s
         return -1;
     /* Ours must go before the wait: an end of file is how a death shows. */
     close(STEAL_FD(theirs));
-    double until = clock_seconds() + ANSWER_S;
-    return receive_started(stream, until < stream->deadline ? until : stream->deadline, err);
+    return receive_started(stream, err);
 }
 
 static void close_all(struct media_stream *stream)
@@ -167,12 +176,6 @@ enum err_code media_open(struct media_service *service, int fd, struct media_str
     if (err)
         *err = local;
     return local.code;
-}
-
-static enum err_code fail_timeout(const struct media_stream *stream, struct err *err)
-{
-    return err_set(err, ERR_TIMEOUT, "not decoded within the limit of %g seconds",
-                   stream->max_wall);
 }
 
 /* The pipe ended too early: says why, as far as can be known. */

@@ -314,6 +314,40 @@ static void a_slow_reader_meets_the_wall_limit(void **state)
     service = keep;
 }
 
+static void an_impossible_wall_limit_is_a_timeout(void **state)
+{
+    (void)state;
+    const struct media_limits limits = {.max_wall = 1e-4};
+    struct media_service *hasty;
+    struct err err;
+    assert_int_equal(media_service_new(NULL, &limits, &hasty, &err), ERR_OK);
+    struct audio_decoded d = audio_decode(hasty, "long.wav", 0);
+    assert_int_equal(d.code, ERR_TIMEOUT);
+    media_service_free(hasty);
+}
+
+/* A daemon may have closed them; then the first sockets get their numbers. */
+static void a_host_without_standard_descriptors_works(void **state)
+{
+    (void)state;
+    int status = 0;
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct media_service *other;
+        struct err err;
+        close(0);
+        close(1);
+        close(2);
+        if (media_service_new(NULL, NULL, &other, &err))
+            _exit(1);
+        struct audio_decoded d = audio_decode(other, "short.wav", 0);
+        media_service_free(other);
+        _exit(d.code == ERR_OK && d.n == voice_n ? 0 : 2);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+}
+
 static void a_wrong_program_is_an_error_not_a_wait(void **state)
 {
     (void)state;
@@ -511,6 +545,8 @@ int main(void)
         cmocka_unit_test(one_descriptor_can_be_decoded_twice_at_once),
         cmocka_unit_test(a_long_recording_takes_little_memory),
         cmocka_unit_test(a_slow_reader_meets_the_wall_limit),
+        cmocka_unit_test(an_impossible_wall_limit_is_a_timeout),
+        cmocka_unit_test(a_host_without_standard_descriptors_works),
         cmocka_unit_test(a_wrong_program_is_an_error_not_a_wait),
         cmocka_unit_test(what_is_no_file_is_refused_here),
         cmocka_unit_test(hosts_signals_stay_as_they_were),
