@@ -126,9 +126,8 @@ def export(args: argparse.Namespace) -> None:
     (fpr_lo, fpr_hi), (fnr_lo, fnr_hi) = evaluate.wilson(results.false_positives, nh), evaluate.wilson(results.false_negatives, ns)
     date = datetime.date.today().isoformat()
     arguments = run["arguments"]
-    before = run.get("before", {})
-    steps = saved["step"] + before.get("steps", 0)
-    minutes = round(saved["spent"] / 60 + before.get("minutes", 0))
+    steps = saved["step"]
+    minutes = round(saved["spent"] / 60)
 
     metadata = {
         "format": "sonde-detector/1", "name": args.name, "arch": "resnet-attn", "sample_rate": str(data.RATE),
@@ -161,9 +160,8 @@ def export(args: argparse.Namespace) -> None:
         train_hours=f"{sum(cache.length[i] for i, _ in train) / data.RATE / 3600:.1f}", train_sources=len({c.source for _, c in train}),
         train_systems=len({c.system for _, c in train if c.spoof}), train_languages=len({c.language for _, c in train} - {"", "unknown"}),
         train_kinds=", ".join(f"{k} {n}" for k, n in kinds.most_common()),
-        minutes=f"{minutes} minutes", steps=steps, batch=arguments["batch"], clips_per_second=run.get("clips_per_second", "?"),
-        warm=" after an earlier run from which it started" if before else "",
-        smoothing=arguments["smoothing"], seed=arguments["seed"], date=date, torch=run["torch"],
+        minutes=minutes, steps=steps, batch=arguments["batch"], clips_per_second=round(steps * arguments["batch"] / max(1.0, saved["spent"])),
+        adversary=arguments["adversary"], pairs=percent(arguments["pairs"]), smoothing=arguments["smoothing"], seed=arguments["seed"], date=date, torch=run["torch"],
         scale=f"{results.scale:.4f}", offset=f"{results.offset:+.4f}", weak=results.weak(), **results.tables(),
     )
     args.out.with_suffix(".md").write_text(text)

@@ -90,10 +90,11 @@ class Detector(nn.Module):
             for block in stage.blocks:
                 nn.init.constant_(block.bn2.weight, 0.2)
 
-    def forward(self, x: torch.Tensor, record: dict[str, torch.Tensor] | None = None) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, record: dict[str, torch.Tensor] | None = None, pooled: dict[str, torch.Tensor] | None = None) -> torch.Tensor:
         """[batch, 1, bands, frames] to [batch] logits.
 
-        `record`, where given, receives every layer's output by name.
+        `record`, where given, receives a copy of every layer's output by name;
+        `pooled` the pooling's output itself, for losses on it.
         """
 
         def keep(name: str, value: torch.Tensor) -> torch.Tensor:
@@ -108,9 +109,11 @@ class Detector(nn.Module):
                 x = keep(f"stages.{i}.blocks.{j}", block(x))
         h = keep("collapse", self.collapse(x)).squeeze(2).transpose(1, 2).float()
         with torch.autocast("cpu", enabled=False):  # the pooling's difference of squares needs all its bits
-            pooled = keep("attn", self.attn(h))
-            pooled = F.dropout(pooled, self.dropout, self.training)
-            hidden = keep("fc1", F.relu(self.fc1(pooled)))
+            summary = keep("attn", self.attn(h))
+            if pooled is not None:
+                pooled["attn"] = summary
+            summary = F.dropout(summary, self.dropout, self.training)
+            hidden = keep("fc1", F.relu(self.fc1(summary)))
             return keep("logit", self.fc2(hidden).squeeze(1))
 
 

@@ -38,7 +38,7 @@ class Draws(Dataset):
     def __len__(self) -> int:
         return 1 << 40
 
-    def __getitem__(self, n: int) -> tuple[np.ndarray, np.float32]:
+    def __getitem__(self, n: int) -> tuple[np.ndarray, np.float32, int]:
         rng = np.random.default_rng([self.seed, n])
         label = n % 2
         both = np.random.default_rng([self.seed, n // 2, 1])  # what the two members of a pair agree on
@@ -48,7 +48,7 @@ class Draws(Dataset):
         copy = int(rng.integers(1, copies + 1)) if copies and rng.random() < 0.5 else 0
         babble = lambda r: self.cache.samples(self.human[r.integers(len(self.human))])  # noqa: E731
         y = self.augmenter(rng, self.cache.samples(clip, copy), babble)
-        return y[None], np.float32(label)
+        return y[None], np.float32(label), self.sampler.shared.index(source) if source else -1
 
 
 class Row(torch.utils.data.Sampler):
@@ -103,6 +103,36 @@ class Sharpness:
             norm.momentum = 0.1
 
 
+class Reverse(torch.autograd.Function):
+    """Passes values on and turns gradients round."""
+
+    @staticmethod
+    def forward(ctx, x: torch.Tensor, weight: float) -> torch.Tensor:
+        ctx.weight = weight
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx, gradient: torch.Tensor):
+        return -ctx.weight * gradient, None
+
+
+class Adversary(torch.nn.Module):
+    """Guesses a clip's source from what the pooling keeps of it.
+
+    Its gradient reaches the network reversed, so that the network forgets what
+    tells sources apart. Only draws in pairs count: there each source has as
+    many human as synthetic clips, so forgetting it forgets nothing of the label.
+    Not part of the exported model.
+    """
+
+    def __init__(self, sources: int) -> None:
+        super().__init__()
+        self.layers = torch.nn.Sequential(torch.nn.Linear(2 * model.CHANNELS[-1], 64), torch.nn.ReLU(), torch.nn.Linear(64, max(1, sources)))
+
+    def forward(self, pooled: torch.Tensor, source: torch.Tensor, weight: float) -> torch.Tensor:
+        return F.cross_entropy(self.layers(Reverse.apply(pooled, weight)), source, ignore_index=-1)
+
+
 def save(path: Path, content: dict) -> None:
     part = path.with_suffix(".part")
     torch.save(content, part)
@@ -124,9 +154,11 @@ def train(args: argparse.Namespace) -> None:
     net = model.Detector(args.dropout).to(memory_format=torch.channels_last)
     mean = model.Detector()
     mean.load_state_dict(net.state_dict())
+    draws = Draws(cache, members, args.seed, args.strength, args.pairs)
+    adversary = Adversary(len(draws.sampler.shared))
     decayed = [p for n, p in net.named_parameters() if p.dim() > 1]
     other = [p for n, p in net.named_parameters() if p.dim() <= 1]
-    optimiser = torch.optim.AdamW([{"params": decayed, "weight_decay": args.decay}, {"params": other, "weight_decay": 0.0}], lr=args.lr)
+    optimiser = torch.optim.AdamW([{"params": decayed, "weight_decay": args.decay}, {"params": [*other, *adversary.parameters()], "weight_decay": 0.0}], lr=args.lr)
     step, progress, spent = 0, 0.0, 0.0
     arguments = {k: str(v) if isinstance(v, Path) else v for k, v in vars(args).items() if k not in ("set", "cache", "work")}
     run: dict = {
@@ -136,13 +168,13 @@ def train(args: argparse.Namespace) -> None:
     if args.resume and checkpoint.exists():
         old = torch.load(checkpoint)
         net.load_state_dict(old["model"])
+        adversary.load_state_dict(old["adversary"])
         mean.load_state_dict(old["ema"])
         optimiser.load_state_dict(old["optimiser"])
         torch.set_rng_state(old["rng"])
         step, progress, spent, run = old["step"], old["progress"], old["spent"], old["run"]
         print(f"resumed at step {step}", flush=True)
 
-    draws = Draws(cache, members, args.seed, args.strength, args.pairs)
     loader = iter(DataLoader(draws, args.batch, sampler=Row(step * args.batch), num_workers=args.workers, prefetch_factor=8))
     sets = {"valid": evaluate.Windows(cache, valid)}
     if len(cache.copies) > 1:
@@ -150,7 +182,7 @@ def train(args: argparse.Namespace) -> None:
 
     def checkpoint_now() -> None:
         save(checkpoint, {
-            "model": net.state_dict(), "ema": mean.state_dict(), "optimiser": optimiser.state_dict(), "rng": torch.get_rng_state(),
+            "model": net.state_dict(), "adversary": adversary.state_dict(), "ema": mean.state_dict(), "optimiser": optimiser.state_dict(), "rng": torch.get_rng_state(),
             "step": step, "progress": progress, "spent": spent, "run": run,
         })
         RUNS.mkdir(exist_ok=True)
@@ -164,12 +196,19 @@ def train(args: argparse.Namespace) -> None:
             entry[name] = evaluate.figures(*evaluate.split(scores, windows.label))
             entry[name]["auc_within_sources"] = evaluate.within(scores, windows.label, windows.source)
         run["evaluations"].append(entry)
+        save(args.work / f"{args.name}-{step}.pt", {"ema": mean.state_dict(), "step": step, "spent": spent, "run": run})
         print(json.dumps(entry), flush=True)
 
-    def loss_of(x: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def loss_of(x: torch.Tensor, target: torch.Tensor, source: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The loss to report, and the one to follow."""
+        pooled: dict[str, torch.Tensor] = {}
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=not args.exact):
-            logit = net(x.contiguous(memory_format=torch.channels_last))
-        return F.binary_cross_entropy_with_logits(logit.float(), target)
+            logit = net(x.contiguous(memory_format=torch.channels_last), pooled=pooled)
+        loss = F.binary_cross_entropy_with_logits(logit.float(), target)
+        if args.adversary and bool((source >= 0).any()):
+            weight = args.adversary * min(1.0, progress / 0.15)  # it has nothing to say before it has learnt
+            return loss, loss + adversary(pooled["attn"], source, weight)
+        return loss, loss
 
     sharpness = Sharpness(net, args.sharpness) if args.sharpness else None
     began = time.monotonic() - spent
@@ -177,17 +216,22 @@ def train(args: argparse.Namespace) -> None:
     losses: list[float] = []
     net.train()
     while progress < 1.0:
-        x, label = next(loader)
+        x, label, source = next(loader)
+        # Short stretches show more clips in the same time and less of what is said; the end sees whole windows.
+        if args.short and progress < 0.8:
+            frames = (x.shape[3] // 2, x.shape[3] * 2 // 3, x.shape[3])[step % 3]
+            first = int(torch.randint(0, x.shape[3] - frames + 1, ()))
+            x = x[..., first : first + frames]
         for group in optimiser.param_groups:
             group["lr"] = rate(progress, args.lr)
         target = label * (1 - 2 * args.smoothing) + args.smoothing
-        loss = loss_of(x, target)
+        loss, total = loss_of(x, target, source)
         optimiser.zero_grad()
-        loss.backward()
+        total.backward()
         if sharpness:
             sharpness.climb()
             optimiser.zero_grad()
-            loss_of(x, target).backward()
+            loss_of(x, target, source)[1].backward()
             sharpness.descend()
         torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
         optimiser.step()
@@ -226,13 +270,15 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--minutes", type=float, default=90)
     p.add_argument("--batch", type=int, default=32)
     p.add_argument("--lr", type=float, default=2e-3)
-    p.add_argument("--decay", type=float, default=0.02)
+    p.add_argument("--decay", type=float, default=0.1)
     p.add_argument("--ema", type=float, default=0.999)
-    p.add_argument("--dropout", type=float, default=0.2)
-    p.add_argument("--smoothing", type=float, default=0.03)
+    p.add_argument("--dropout", type=float, default=0.3)
+    p.add_argument("--smoothing", type=float, default=0.05)
     p.add_argument("--sharpness", type=float, default=0.0, help="reach of sharpness-aware steps, e.g. 0.5; 0: plain steps, twice as fast")
     p.add_argument("--strength", type=float, default=1.0, help="scales the chances of all augmentations")
-    p.add_argument("--pairs", type=float, default=0.5, help="share of draws that pair a human and a synthetic clip of one source")
+    p.add_argument("--pairs", type=float, default=0.75, help="share of draws that pair a human and a synthetic clip of one source")
+    p.add_argument("--adversary", type=float, default=0.1, help="weight of forgetting the source; 0: none")
+    p.add_argument("--short", action=argparse.BooleanOptionalAction, default=True, help="train on parts of windows until the last fifth")
     p.add_argument("--exact", action="store_true", help="compute in float32 rather than bfloat16")
     p.add_argument("--threads", type=int, default=1)
     p.add_argument("--workers", type=int, default=1)
