@@ -58,8 +58,12 @@ static int by_value(const void *a, const void *b)
 
 static void print_series(const char *key, struct series *s)
 {
+    double sum = 0;
+    for (int i = 0; i < s->count; i++)
+        sum += s->us[i];
     qsort(s->us, (size_t)s->count, sizeof *s->us, by_value);
-    printf("\"%s\":{\"min_us\":%.2f,\"median_us\":%.2f}", key, s->us[0], s->us[s->count / 2]);
+    printf("\"%s\":{\"mean_us\":%.2f,\"median_us\":%.2f,\"min_us\":%.2f}", key, sum / s->count,
+           s->us[s->count / 2], s->us[0]);
 }
 
 static struct series series_new(int rounds)
