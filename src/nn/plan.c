@@ -9,7 +9,7 @@
 
 /* Winograd tiles that are transformed, multiplied and transformed back together: enough for the
  * weights to be read seldom, few enough for both sides of the product to stay in the cache. */
-#define WINO_TILE_BLOCK 12
+#define WINO_TILE_BLOCK NN_WINO_BLOCK_MAX
 
 static size_t align16(size_t floats)
 {

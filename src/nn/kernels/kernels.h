@@ -28,6 +28,8 @@
 
 /* Winograd: values of one tile of 4x4 outputs, and matrices of weights (see conv.inc). */
 #define NN_WINO_CELLS(stride) ((stride) == 2 ? 81 : 36)
+#define NN_WINO_GROUP(stride) ((stride) == 2 ? 36 : 18) /* cells transformed at a time */
+#define NN_WINO_BLOCK_MAX     12                        /* largest tile_block */
 #define NN_WINO_MATRICES      36
 #define NN_ROWS_MAX           12 /* largest `rows` below */
 
@@ -117,8 +119,8 @@ static inline size_t nn_wino_plane(int channels, int tile_block)
 /* Floats of scratch of a Winograd convolution: transformed inputs and products. */
 static inline size_t nn_wino_scratch(int cin, int cout_padded, int stride, int tile_block)
 {
-    return NN_WINO_CELLS(stride) *
-           (nn_wino_plane(cin, tile_block) + nn_wino_plane(cout_padded, tile_block));
+    return NN_WINO_GROUP(stride) * nn_wino_plane(cin, tile_block) +
+           NN_WINO_CELLS(stride) * nn_wino_plane(cout_padded, tile_block);
 }
 
 static inline int nn_pad_to(int n, int multiple)
