@@ -32,6 +32,7 @@ test-long:
 bench: build
 	@tools/setup.sh bench
 	@node bench/run.mjs
+	@node bench/whole.mjs
 
 fuzz:
 	@tools/setup.sh fuzz
