@@ -37,10 +37,10 @@ size_t nn_window_samples(const struct nn_shape *shape);
 
 struct nn_model;
 
-/* Opens a safetensors file (mapped, read-only) or a block of memory that outlives the model,
- * 64-byte alignment not needed. Everything in it is checked: a damaged or hostile file is
- * ERR_MODEL. Batch normalisation is folded and weights are laid out for `isa` (NN_ISA_AUTO:
- * nn_isa_choose). */
+/* Opens a safetensors file, or a block of memory at any alignment. Either is needed only during the
+ * call: weights are folded with their batch normalisation and laid out for `isa` (NN_ISA_AUTO:
+ * nn_isa_choose), metadata is kept. Everything is checked: a damaged or hostile file is ERR_MODEL.
+ */
 enum err_code nn_model_open(const char *path, enum nn_isa isa, struct nn_model **ret,
                             struct err *err) MUST_CHECK;
 enum err_code nn_model_open_mem(const void *data, size_t len, enum nn_isa isa,

@@ -31,7 +31,6 @@
 #define NN_WINO_GROUP(stride) ((stride) == 2 ? 36 : 18) /* cells transformed at a time */
 #define NN_WINO_BLOCK_MAX     12                        /* largest tile_block */
 #define NN_WINO_MATRICES      36
-#define NN_ROWS_MAX           12 /* largest `rows` below */
 
 /* Tables of the front end, the same for every instruction set. */
 struct nn_front {
