@@ -136,8 +136,8 @@ static void put_circle(FILE *f, double x, double y)
 static void put_det_legend(FILE *f, const struct panel *p, const struct eval_result *r)
 {
     /* In the corner that the curve stays away from. */
-    double w = 262, x = p->x + p->w - w - 8, y = p->y + 8;
-    if (r->all.eer > 0.5)
+    double w = 290, x = p->x + p->w - w - 8, y = p->y + 8;
+    if (r->all.eer > 0.1)
         x = p->x + 8, y = p->y + p->h - 78;
     fprintf(f,
             "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"70\" rx=\"4\" fill=\"#ffffff\" "
