@@ -5,6 +5,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 tools/setup.sh test
+case " $* " in *" --long "*) tools/setup.sh train ;; esac
 
 configure() { # folder, options...
   dir=$1; shift
