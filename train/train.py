@@ -154,6 +154,10 @@ def train(args: argparse.Namespace) -> None:
     net = model.Detector(args.dropout).to(memory_format=torch.channels_last)
     mean = model.Detector()
     mean.load_state_dict(net.state_dict())
+    if args.start:  # a curve of its own from weights that are there
+        begin = torch.load(args.start)["ema"]
+        net.load_state_dict(begin)
+        mean.load_state_dict(begin)
     draws = Draws(cache, members, args.seed, args.strength, args.pairs)
     adversary = Adversary(len(draws.sampler.shared))
     decayed = [p for n, p in net.named_parameters() if p.dim() > 1]
@@ -285,7 +289,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--processes", type=int, default=2, help="for building the cache")
     p.add_argument("--evaluate-every", type=int, default=1000)
     p.add_argument("--hold-out", nargs="*", help="sources to train without and to evaluate on, in place of the split")
-    p.add_argument("--resume", action="store_true")
+    p.add_argument("--start", type=Path, help="checkpoint whose weights to start from, to train on with other clips or settings")
+    p.add_argument("--resume", action="store_true", help="go on with a run that was cut off")
     return p
 
 
