@@ -8,6 +8,7 @@
 #include "../eval/report.h"
 #include "batch.h"
 #include "commands.h"
+#include "print.h"
 #include "progress.h"
 
 struct eval_options {
@@ -57,7 +58,11 @@ static void take(void *ctx, size_t i, const struct file_report *report)
         item->verdict = EVAL_FAILED;
         item->error = xstrdup(err_slug(report->error.code));
         progress_hide();
-        fprintf(stderr, "sonde: %s: %s\n", report->path, report->error.text);
+        fputs("sonde: ", stderr);
+        print_clean(stderr, report->path);
+        fputs(": ", stderr);
+        print_clean(stderr, report->error.text);
+        fputc('\n', stderr);
         return;
     }
     item->verdict = d->verdict == VERDICT_SYNTHETIC ? EVAL_SYNTHETIC

@@ -5,10 +5,13 @@
 #include <string.h>
 
 #include "../os/parallel.h"
+#include "print.h"
 
 int cli_fail(int code, const struct err *err)
 {
-    fprintf(stderr, "sonde: %s (%s)\n", err->text, err_hint(err->code));
+    fputs("sonde: ", stderr);
+    print_clean(stderr, err->text); /* it may quote what came from outside */
+    fprintf(stderr, " (%s)\n", err_hint(err->code));
     return code;
 }
 

@@ -142,3 +142,14 @@ test('limits have errors of their own', () => {
   assert.equal(codes(['--max-seconds', '2']), 'too_long');
   assert.equal(codes(['--max-seconds', '1h']), undefined);
 });
+
+test('names that are no text stay harmless', () => {
+  const folder = join(dir, 'odd');
+  mkdirSync(folder);
+  copyFileSync(silence, Buffer.concat([Buffer.from(folder + '/b\x1b[31m'), Buffer.from([0xff]), Buffer.from('.wav')]));
+  const table = sonde(['detect', folder]).out;
+  assert.ok(!table.includes('\x1b') && table.includes('b?[31m?.wav'), table);
+  const [result] = jsonLines(sonde(['detect', '--json', folder]).out);
+  assert.ok(result.file.endsWith('b\x1b[31m\ufffd.wav'), result.file);
+  assert.equal(result.verdict, 'inconclusive');
+});
