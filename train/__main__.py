@@ -1,10 +1,12 @@
 """One command from labelled clips to a model file: python3 -m train SET OUT.
 
-Trains (or goes on with a training that stopped), exports, and writes the card.
+Trains (or goes on with a training that stopped), exports the state that did
+best on the validation clips, and writes the card.
 All options of train.train are taken; see train/README.md.
 """
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -18,8 +20,10 @@ def main() -> None:
     env.tune("train", args.threads)
     args.name, args.resume = args.out.stem, True
     train.train(args)
+    record = train.RUNS / f"{args.name}.json"
+    step = export.best(json.loads(record.read_text()))
     export.export(export.parser().parse_args([
-        str(args.set), str(args.work / f"{args.name}.pt"), str(args.out), "--name", args.name,
+        str(args.set), str(args.work / f"{args.name}-{step}.pt"), str(args.out), "--name", args.name, "--run", str(record),
         "--cache", str(args.cache), "--threads", str(args.threads),
     ]))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -112,6 +113,23 @@ class Results:
         return "\n".join(lines)
 
 
+def best(run: dict) -> int:
+    """The step whose evaluation has the lowest minCllr: later ones may have learnt the sources by heart."""
+    return min(run["evaluations"], key=lambda e: e["valid"]["min_cllr"])["step"]
+
+
+def chosen(run: dict, step: int) -> str:
+    """How this state of the run was picked, in words."""
+    rates = [e["valid"]["eer"] for e in run["evaluations"]]
+    if len(rates) < 2:
+        return "The weights are those of the run's end."
+    return (
+        f"The weights are those after {step} of {run['steps']} steps: of {len(rates)} evaluated states they have the lowest minCllr on `valid`.\n"
+        f"Over these states the EER on `valid` ranges from {percent(min(rates))} to {percent(max(rates))} and ends at {percent(rates[-1])}, so part of the\n"
+        "chosen one's lead is luck of the choice."
+    )
+
+
 def export(args: argparse.Namespace) -> None:
     torch.set_num_threads(args.threads)
     cache = data.build(args.set, args.cache)
@@ -121,6 +139,8 @@ def export(args: argparse.Namespace) -> None:
     net.eval()
     results = Results(net, cache)
     f, run = results.figures, saved["run"]
+    if args.run:
+        run = json.loads(args.run.read_text())
     nh, ns = f["n_bonafide"], f["n_spoof"]
     fpr, fnr = results.false_positives / nh, results.false_negatives / ns
     (fpr_lo, fpr_hi), (fnr_lo, fnr_hi) = evaluate.wilson(results.false_positives, nh), evaluate.wilson(results.false_negatives, ns)
@@ -161,7 +181,7 @@ def export(args: argparse.Namespace) -> None:
         train_systems=len({c.system for _, c in train if c.spoof}), train_languages=len({c.language for _, c in train} - {"", "unknown"}),
         train_kinds=", ".join(f"{k} {n}" for k, n in kinds.most_common()),
         minutes=minutes, steps=steps, batch=arguments["batch"], clips_per_second=round(steps * arguments["batch"] / max(1.0, saved["spent"])),
-        adversary=arguments["adversary"], pairs=percent(arguments["pairs"]), smoothing=arguments["smoothing"], seed=arguments["seed"], date=date, torch=run["torch"],
+        chosen=chosen(run, steps), adversary=arguments.get("adversary", 0), pairs=percent(arguments["pairs"]), smoothing=arguments["smoothing"], seed=arguments["seed"], date=date, torch=run["torch"],
         scale=f"{results.scale:.4f}", offset=f"{results.offset:+.4f}", weak=results.weak(), **results.tables(),
     )
     args.out.with_suffix(".md").write_text(text)
@@ -176,6 +196,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--name", default="sonde-1")
     p.add_argument("--set-name", default="valid", help="what the model file calls the evaluation set")
     p.add_argument("--cache", type=Path, default=Path("~/.cache/sonde-train").expanduser())
+    p.add_argument("--run", type=Path, help="record of the whole run, where the checkpoint is from before its end")
     p.add_argument("--threads", type=int, default=1)
     p.add_argument("--interim", action="store_true", help="mark the model as one that is still in training")
     return p
