@@ -181,7 +181,7 @@ def export(args: argparse.Namespace) -> None:
         train_systems=len({c.system for _, c in train if c.spoof}), train_languages=len({c.language for _, c in train} - {"", "unknown"}),
         train_kinds=", ".join(f"{k} {n}" for k, n in kinds.most_common()),
         minutes=minutes, steps=steps, batch=arguments["batch"], clips_per_second=round(steps * arguments["batch"] / max(1.0, saved["spent"])),
-        chosen=chosen(run, steps), adversary=arguments.get("adversary", 0), pairs=percent(arguments["pairs"]), smoothing=arguments["smoothing"], seed=arguments["seed"], date=date, torch=run["torch"],
+        chosen=chosen(run, steps) + (f"\n{args.note}" if args.note else ""), adversary=arguments.get("adversary", 0), pairs=percent(arguments["pairs"]), smoothing=arguments["smoothing"], seed=arguments["seed"], date=date, torch=run["torch"],
         scale=f"{results.scale:.4f}", offset=f"{results.offset:+.4f}", weak=results.weak(), **results.tables(),
     )
     args.out.with_suffix(".md").write_text(text)
@@ -196,6 +196,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--name", default="sonde-1")
     p.add_argument("--set-name", default="valid", help="what the model file calls the evaluation set")
     p.add_argument("--cache", type=Path, default=Path("~/.cache/sonde-train").expanduser())
+    p.add_argument("--note", default="", help="a sentence for the card on how the settings were found")
     p.add_argument("--run", type=Path, help="record of the whole run, where the checkpoint is from before its end")
     p.add_argument("--threads", type=int, default=1)
     p.add_argument("--interim", action="store_true", help="mark the model as one that is still in training")

@@ -3,8 +3,8 @@
 Drawing clips by count would teach the detector the corpus: some sources have a
 hundred clips of one speaker, some systems one clip. So a label is taken in
 turn, then a source is drawn by the square root of its size, a system in it,
-and a clip of that system. Parametric and concatenative synthesis counts less:
-it is easy to tell and rare in use.
+and a clip of that system. Parametric and concatenative synthesis counts a little less:
+it is easy to tell, but it is what everybody tries first.
 
 Some draws come in pairs: a human and a synthetic clip of one source. They share
 the recording's circumstances, studio or telephone, so that nothing but the
@@ -19,7 +19,7 @@ import numpy as np
 from .data import Clip
 
 OLD = re.compile(r"espeak|festival|flite|rhvoice-hts|world|griffin|-hts\b|diphone|clunits|clustergen", re.I)
-OLD_WEIGHT = 0.3
+OLD_WEIGHT = 0.8
 
 
 class Sampler:
