@@ -9,6 +9,8 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
+import subprocess
+import tempfile
 from collections import Counter
 from pathlib import Path
 
@@ -37,16 +39,34 @@ def four(human: np.ndarray, synthetic: np.ndarray) -> tuple[str, str, str, str]:
     return percent(f["eer"]), f"{f['auc']:.3f}", f"{f['cllr']:.3f}", f"{f['min_cllr']:.3f}"
 
 
+def measured_by(program: Path, weights: Path, paths: list[str]) -> np.ndarray:
+    """Mean window logits as the program itself arrives at them, from file to score.
+
+    Its decoders and its resampler are not those of training. What they change
+    is small, but a threshold should be set on what users will see.
+    """
+    _, metadata = safetensors.load(weights)
+    scale, offset = float(metadata["llr_scale"]), float(metadata["llr_offset"])
+    command = [str(program), "detect", "--json", "--jobs", "1", "--model", str(weights), *paths]
+    lines = subprocess.run(command, capture_output=True, text=True).stdout.splitlines()
+    found = {r["file"]: r for r in map(json.loads, filter(None, lines))}
+    return np.array([(found[p]["llr"] - offset) / scale for p in paths])
+
+
 class Results:
     """Calibrated scores of the validation clips, and what follows from them."""
 
-    def __init__(self, net: model.Detector, cache: data.Cache) -> None:
+    def __init__(self, net: model.Detector, cache: data.Cache, program: Path | None = None, root: Path = Path()) -> None:
         self.members = [i for i, c in enumerate(cache.clips) if c.split == "valid"]
         self.clips = [cache.clips[i] for i in self.members]
         self.net, self.cache = net, cache
         windows = evaluate.Windows(cache, self.members)
         self.label = windows.label
         raw = windows.scores(net)
+        if program:
+            with tempfile.NamedTemporaryFile(suffix=".safetensors") as plain:
+                safetensors.save(Path(plain.name), tensors_of(net), {**shape(), "name": "uncalibrated", "llr_scale": "1", "llr_offset": "0", "threshold_llr": "0"})
+                raw = measured_by(program, Path(plain.name), [str(root / c.path) for c in self.clips])
         self.scale, self.offset = evaluate.calibrate(*evaluate.split(raw, self.label))
         if self.scale <= 0:
             raise SystemExit("the scores do not grow with the label; this checkpoint is of no use")
@@ -130,6 +150,21 @@ def chosen(run: dict, step: int) -> str:
     )
 
 
+def tensors_of(net: model.Detector) -> dict[str, np.ndarray]:
+    return {k: v.numpy().astype(np.float32) for k, v in net.state_dict().items() if v.dtype.is_floating_point}
+
+
+def shape() -> dict[str, str]:
+    """What the program must know to build the network and its front end."""
+    return {
+        "format": "sonde-detector/1", "arch": "resnet-attn", "sample_rate": str(data.RATE), "frame_length": str(frontend.FRAME),
+        "frame_hop": str(frontend.HOP), "fft_size": str(frontend.SIZE), "bands": str(frontend.BANDS), "window_frames": str(frontend.FRAMES),
+        "hop_frames": str(frontend.HOP_FRAMES), "floor_db": "60", "band_norm": "mean", "stem_channels": str(model.STEM),
+        "stage_channels": ",".join(map(str, model.CHANNELS)), "stage_blocks": ",".join(map(str, model.BLOCKS)),
+        "attn_hidden": str(model.ATTN), "fc_hidden": str(model.FC), "prior": "0.5", "license": "Apache-2.0",
+    }
+
+
 def export(args: argparse.Namespace) -> None:
     torch.set_num_threads(args.threads)
     cache = data.build(args.set, args.cache)
@@ -137,7 +172,7 @@ def export(args: argparse.Namespace) -> None:
     net = model.Detector()
     net.load_state_dict(saved["ema"])
     net.eval()
-    results = Results(net, cache)
+    results = Results(net, cache, args.program, data.root_of(args.set))
     f, run = results.figures, saved["run"]
     if args.run:
         run = json.loads(args.run.read_text())
@@ -150,24 +185,19 @@ def export(args: argparse.Namespace) -> None:
     minutes = round(saved["spent"] / 60)
 
     metadata = {
-        "format": "sonde-detector/1", "name": args.name, "arch": "resnet-attn", "sample_rate": str(data.RATE),
-        "frame_length": str(frontend.FRAME), "frame_hop": str(frontend.HOP), "fft_size": str(frontend.SIZE), "bands": str(frontend.BANDS),
-        "window_frames": str(frontend.FRAMES), "hop_frames": str(frontend.HOP_FRAMES), "floor_db": "60", "band_norm": "mean",
-        "stem_channels": str(model.STEM), "stage_channels": ",".join(map(str, model.CHANNELS)), "stage_blocks": ",".join(map(str, model.BLOCKS)),
-        "attn_hidden": str(model.ATTN), "fc_hidden": str(model.FC),
-        "llr_scale": f"{results.scale:.9g}", "llr_offset": f"{results.offset:.9g}", "threshold_llr": f"{results.threshold:.9g}", "prior": "0.5",
+        **shape(), "name": args.name,
+        "llr_scale": f"{results.scale:.9g}", "llr_offset": f"{results.offset:.9g}", "threshold_llr": f"{results.threshold:.9g}",
         "calibration": "logistic regression, equal class weights, on the evaluation set",
         "eval_set": args.set_name, "eval_eer": f"{f['eer']:.5f}", "eval_auc": f"{f['auc']:.5f}", "eval_cllr": f"{f['cllr']:.5f}", "eval_min_cllr": f"{f['min_cllr']:.5f}",
         "eval_n_bonafide": str(nh), "eval_n_spoof": str(ns),
         "eval_fpr": f"{fpr:.5f}", "eval_fpr_lo": f"{fpr_lo:.5f}", "eval_fpr_hi": f"{fpr_hi:.5f}",
         "eval_fnr": f"{fnr:.5f}", "eval_fnr_lo": f"{fnr_lo:.5f}", "eval_fnr_hi": f"{fnr_hi:.5f}",
         "train_seed": str(arguments["seed"]), "train_steps": str(steps), "train_batch": str(arguments["batch"]),
-        "train_clips": str(run["train_clips"]), "train_date": date, "train_torch": run["torch"], "license": "Apache-2.0",
+        "train_clips": str(run["train_clips"]), "train_date": date, "train_torch": run["torch"],
     }
     if args.interim:
         metadata["state"] = "interim"
-    tensors = {k: v.numpy().astype(np.float32) for k, v in net.state_dict().items() if v.dtype.is_floating_point}
-    safetensors.save(args.out, tensors, metadata)
+    safetensors.save(args.out, tensors_of(net), metadata)
 
     train = [(i, c) for i, c in enumerate(cache.clips) if c.split == "train"]
     kinds = Counter(c.kind for _, c in train)
@@ -181,6 +211,7 @@ def export(args: argparse.Namespace) -> None:
         train_systems=len({c.system for _, c in train if c.spoof}), train_languages=len({c.language for _, c in train} - {"", "unknown"}),
         train_kinds=", ".join(f"{k} {n}" for k, n in kinds.most_common()),
         minutes=minutes, steps=steps, batch=arguments["batch"], clips_per_second=round(steps * arguments["batch"] / max(1.0, saved["spent"])),
+        measured="by the program itself, from file to score" if args.program else "with the decoders and the arithmetic of training, not the program's own",
         chosen=chosen(run, steps) + (f"\n{args.note}" if args.note else ""), adversary=arguments.get("adversary", 0), pairs=percent(arguments["pairs"]), smoothing=arguments["smoothing"], seed=arguments["seed"], date=date, torch=run["torch"],
         scale=f"{results.scale:.4f}", offset=f"{results.offset:+.4f}", weak=results.weak(), **results.tables(),
     )
@@ -196,6 +227,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--name", default="sonde-1")
     p.add_argument("--set-name", default="valid", help="what the model file calls the evaluation set")
     p.add_argument("--cache", type=Path, default=Path("~/.cache/sonde-train").expanduser())
+    p.add_argument("--program", type=Path, help="sonde; figures, calibration and threshold then come from its own scores")
     p.add_argument("--note", default="", help="a sentence for the card on how the settings were found")
     p.add_argument("--run", type=Path, help="record of the whole run, where the checkpoint is from before its end")
     p.add_argument("--threads", type=int, default=1)
