@@ -164,7 +164,7 @@ def train(args: argparse.Namespace) -> None:
     other = [p for n, p in net.named_parameters() if p.dim() <= 1]
     optimiser = torch.optim.AdamW([{"params": decayed, "weight_decay": args.decay}, {"params": [*other, *adversary.parameters()], "weight_decay": 0.0}], lr=args.lr)
     step, progress, spent = 0, 0.0, 0.0
-    arguments = {k: str(v) if isinstance(v, Path) else v for k, v in vars(args).items() if k not in ("set", "cache", "work")}
+    arguments = {k: v.name if isinstance(v, Path) else v for k, v in vars(args).items() if k not in ("set", "cache", "work")}
     run: dict = {
         "arguments": arguments, "torch": torch.__version__, "train_clips": len(members), "valid_clips": len(valid),
         "copies": len(cache.copies) - 1, "parameters": sum(p.numel() for p in net.parameters()), "curve": [], "evaluations": [],
