@@ -140,6 +140,8 @@ def best(run: dict) -> int:
 
 def chosen(run: dict, step: int) -> str:
     """How this state of the run was picked, in words."""
+    if "average" in run:
+        return run["average"]
     rates = [e["valid"]["eer"] for e in run["evaluations"]]
     if len(rates) < 2:
         return "The weights are those of the run's end."

@@ -3,8 +3,8 @@
 Drawing clips by count would teach the detector the corpus: some sources have a
 hundred clips of one speaker, some systems one clip. So a label is taken in
 turn, then a source is drawn by the square root of its size, a system in it,
-and a clip of that system. Parametric and concatenative synthesis counts a little less:
-it is easy to tell, but it is what everybody tries first.
+and a clip of that system. Parametric and concatenative synthesis has a weight of its
+own: it is rare in use, but it is what everybody tries first.
 
 Some draws come in pairs: a human and a synthetic clip of one source. They share
 the recording's circumstances, studio or telephone, so that nothing but the
@@ -19,12 +19,11 @@ import numpy as np
 from .data import Clip
 
 OLD = re.compile(r"espeak|festival|flite|rhvoice-hts|world|griffin|-hts\b|diphone|clunits|clustergen", re.I)
-OLD_WEIGHT = 0.8
 
 
 class Sampler:
-    def __init__(self, clips: list[Clip], members: list[int]) -> None:
-        """`members` are the indices of `clips` to draw from."""
+    def __init__(self, clips: list[Clip], members: list[int], old: float = 0.8) -> None:
+        """`members` are the indices of `clips` to draw from, `old` the weight of parametric and concatenative systems."""
         groups: dict[int, dict[str, dict[str, list[int]]]] = {0: {}, 1: {}}
         for i in members:
             clip = clips[i]
@@ -41,7 +40,7 @@ class Sampler:
             weights: list[float] = []
             table: Table = {}
             for source, systems in sources.items():
-                per = np.array([np.sqrt(len(c)) * (OLD_WEIGHT if label and OLD.search(s) else 1.0) for s, c in systems.items()])
+                per = np.array([np.sqrt(len(c)) * (old if label and OLD.search(s) else 1.0) for s, c in systems.items()])
                 count = sum(len(c) for c in systems.values())
                 # A source that holds nothing but old systems counts less as a whole.
                 plain = sum(np.sqrt(len(c)) for c in systems.values())

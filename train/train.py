@@ -29,9 +29,9 @@ RUNS = Path(__file__).parent / "runs"
 class Draws(Dataset):
     """Training input number `n` of an endless row, made from the seed and `n`."""
 
-    def __init__(self, cache: data.Cache, members: list[int], seed: int, strength: float, pairs: float) -> None:
+    def __init__(self, cache: data.Cache, members: list[int], seed: int, strength: float, pairs: float, old: float) -> None:
         self.cache, self.seed, self.pairs = cache, seed, pairs
-        self.sampler = sampler.Sampler(cache.clips, members)
+        self.sampler = sampler.Sampler(cache.clips, members, old)
         self.augmenter = augment.Augmenter(seed, strength)
         self.human = [i for i in members if not cache.clips[i].spoof]
 
@@ -158,7 +158,7 @@ def train(args: argparse.Namespace) -> None:
         begin = torch.load(args.start)["ema"]
         net.load_state_dict(begin)
         mean.load_state_dict(begin)
-    draws = Draws(cache, members, args.seed, args.strength, args.pairs)
+    draws = Draws(cache, members, args.seed, args.strength, args.pairs, args.old)
     adversary = Adversary(len(draws.sampler.shared))
     decayed = [p for n, p in net.named_parameters() if p.dim() > 1]
     other = [p for n, p in net.named_parameters() if p.dim() <= 1]
@@ -281,6 +281,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--sharpness", type=float, default=0.0, help="reach of sharpness-aware steps, e.g. 0.5; 0: plain steps, twice as fast")
     p.add_argument("--strength", type=float, default=1.0, help="scales the chances of all augmentations")
     p.add_argument("--pairs", type=float, default=0.75, help="share of draws that pair a human and a synthetic clip of one source")
+    p.add_argument("--old", type=float, default=0.8, help="weight of parametric and concatenative synthesis in the draws")
     p.add_argument("--adversary", type=float, default=0.1, help="weight of forgetting the source; 0: none")
     p.add_argument("--short", action=argparse.BooleanOptionalAction, default=True, help="train on parts of windows until the last fifth")
     p.add_argument("--exact", action="store_true", help="compute in float32 rather than bfloat16")
