@@ -35,14 +35,16 @@ export function ffmpeg(...args) {
 const sentence = 'The committee will publish its findings early next week. Until then, all of the members have agreed ' +
   'not to comment on the case, and they ask everybody to be patient.';
 
-// A synthetic sentence (eSpeak NG), as 16-bit wav.
+// A synthetic sentence (eSpeak NG), as 16-bit wav. This voice, and the human prompt below, are ones that the shipped
+// model is sure of: tests of decoding and of the program need an answer that does not hang by a thread. How often the
+// model is right is measured on the corpus.
 export function syntheticSpeech(path) {
-  execFileSync('espeak-ng', ['-w', path, sentence]);
+  execFileSync('espeak-ng', ['-v', 'it', '-w', path, sentence]);
   return path;
 }
 
-// A human voice prompt from Debian's Asterisk sounds, 8 kHz wav, about 30 s.
-export const humanPrompt = '/usr/share/asterisk/sounds/en_US_f_Allison/demo-congrats.wav';
+// A human voice prompt from Debian's Asterisk sounds, 8 kHz wav, 7 s.
+export const humanPrompt = '/usr/share/asterisk/sounds/en_US_f_Allison/queue-periodic-announce.wav';
 export const hasHuman = existsSync(humanPrompt);
 
 // A PCM wav of any numbers: samples is an array of channel-interleaved values in -1..1.
