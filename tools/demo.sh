@@ -19,7 +19,7 @@ text="Congratulations. You have successfully installed and executed the open sou
 espeak-ng -v en-us -w "$dir/synthetic/espeak-ng-english.wav" "$text"
 espeak-ng -v ru -w "$dir/synthetic/espeak-ng-russian.wav" "Вы успешно установили и запустили телефонную станцию. \
   Оставайтесь на линии, вам ответит первый освободившийся оператор."
-ffmpeg -v error -i "$dir/synthetic/espeak-ng-english.wav" -b:a 48k "$dir/synthetic/espeak-ng-english.m4a"
+ffmpeg -v error -i "$dir/synthetic/espeak-ng-russian.wav" -b:a 64k "$dir/synthetic/espeak-ng-russian.m4a"
 echo "$text" | text2wave -o "$dir/synthetic/festival-diphones.wav"
 
 echo "+ sonde detect human/ synthetic/"
