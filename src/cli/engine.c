@@ -15,24 +15,11 @@ int cli_fail(int code, const struct err *err)
     return code;
 }
 
-static enum err_code choose_isa(const char *name, enum nn_isa *ret, struct err *err)
-{
-    if (!name || !*name)
-        return nn_isa_choose(ret, err);
-    for (int isa = 0; isa < NN_ISA_COUNT; isa++)
-        if (strcmp(name, nn_isa_name(isa)) == 0 && nn_isa_supported(isa)) {
-            *ret = isa;
-            return ERR_OK;
-        }
-    return err_set(err, ERR_USAGE, "--isa: '%s' is unknown or not to be had on this processor",
-                   name);
-}
-
 enum err_code engine_open(const struct engine_options *options, struct engine *ret, struct err *err)
 {
     struct engine engine = {.jobs = options->jobs > 0 ? options->jobs : parallel_processors()};
     enum nn_isa isa = NN_ISA_AUTO;
-    enum err_code rc = choose_isa(options->isa, &isa, err);
+    enum err_code rc = nn_isa_choose(options->isa, &isa, err);
     /* The decoder program first: it starts while the weights are prepared. */
     if (rc == ERR_OK)
         rc = media_service_new(NULL, &options->limits, &engine.media, err);

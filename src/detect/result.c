@@ -168,13 +168,22 @@ static json_t *parts_json(const struct detection *d)
 
 json_t *detection_json(const struct detection *d)
 {
-    return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "verdict",
-                     verdict_name(d->verdict), "p_synthetic",
-                     d->scored ? number(d->p) : json_null(), "llr",
-                     d->scored ? number(d->llr) : json_null(), "prior", number(d->prior),
-                     "threshold", number(d->threshold), "reasons", reasons_json(d), "duration_s",
-                     number(d->duration_s), "speech_s", number(d->speech_s), "timeline",
-                     timeline_json(d), "synthetic_parts", parts_json(d));
+    json_t *json = json_object();
+    if (!json)
+        return NULL;
+    /* One call per key: a format string of ten would drop a value in silence when it is miscounted.
+     */
+    json_object_set_new(json, "verdict", json_string(verdict_name(d->verdict)));
+    json_object_set_new(json, "p_synthetic", d->scored ? number(d->p) : json_null());
+    json_object_set_new(json, "llr", d->scored ? number(d->llr) : json_null());
+    json_object_set_new(json, "prior", number(d->prior));
+    json_object_set_new(json, "threshold", number(d->threshold));
+    json_object_set_new(json, "reasons", reasons_json(d));
+    json_object_set_new(json, "duration_s", number(d->duration_s));
+    json_object_set_new(json, "speech_s", number(d->speech_s));
+    json_object_set_new(json, "timeline", timeline_json(d));
+    json_object_set_new(json, "synthetic_parts", parts_json(d));
+    return json;
 }
 
 json_t *media_info_json(const struct media_info *info)

@@ -94,21 +94,6 @@ static int fail_argument(const char *what, struct sonde_error *error)
     return fail(&err, error);
 }
 
-static enum err_code isa_by_name(const char *name, enum nn_isa *ret, struct err *err)
-{
-    *ret = NN_ISA_AUTO;
-    if (!name || !*name)
-        return ERR_OK;
-    for (int isa = 0; isa < NN_ISA_COUNT; isa++)
-        if (strcmp(name, nn_isa_name(isa)) == 0) {
-            if (!nn_isa_supported(isa))
-                return err_set(err, ERR_USAGE, "this processor has no %s", name);
-            *ret = isa;
-            return ERR_OK;
-        }
-    return err_set(err, ERR_USAGE, "unknown instruction set '%s'", name);
-}
-
 int sonde_open(const struct sonde_options *options, sonde_detector **ret, struct sonde_error *error)
 {
     if (!ret)
@@ -121,7 +106,7 @@ int sonde_open(const struct sonde_options *options, sonde_detector **ret, struct
         return fail_argument("a limit is negative", error);
     struct err err;
     enum nn_isa isa;
-    if (isa_by_name(o->isa, &isa, &err) != ERR_OK)
+    if (nn_isa_choose(o->isa, &isa, &err) != ERR_OK)
         return fail(&err, error);
     sonde_detector *d = xalloc(sizeof *d);
     d->limits = (struct media_limits){.max_bytes = o->max_bytes,

@@ -1,5 +1,5 @@
 /* Which instruction set the kernels use: the best that this processor and operating system run, or
- * the one that SONDE_ISA names. The processor is asked by the compiler's own
+ * the one that the caller or SONDE_ISA names. The processor is asked by the compiler's own
  * __builtin_cpu_supports, which also checks that the kernel saves the wide registers. Any thread.
  */
 #include "nn.h"
@@ -34,9 +34,9 @@ int nn_isa_supported(enum nn_isa isa)
     }
 }
 
-enum err_code nn_isa_choose(enum nn_isa *ret, struct err *err)
+enum err_code nn_isa_choose(const char *name, enum nn_isa *ret, struct err *err)
 {
-    const char *want = getenv("SONDE_ISA");
+    const char *want = name && *name ? name : getenv("SONDE_ISA");
     char works[64] = "";
     enum nn_isa best = NN_ISA_SCALAR;
     for (enum nn_isa isa = 0; isa < NN_ISA_COUNT; isa++) {
@@ -51,8 +51,8 @@ enum err_code nn_isa_choose(enum nn_isa *ret, struct err *err)
         best = isa;
     }
     if (want && *want)
-        return err_set(err, ERR_USAGE, "SONDE_ISA=%.20s does not work here; these do: %s", want,
-                       works);
+        return err_set(err, ERR_USAGE, "the instruction set %.20s does not work here; these do: %s",
+                       want, works);
     *ret = best;
     return ERR_OK;
 }

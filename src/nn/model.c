@@ -24,7 +24,7 @@ size_t nn_window_samples(const struct nn_shape *shape)
 static enum err_code choose_isa(enum nn_isa want, enum nn_isa *ret, struct err *err)
 {
     if (want == NN_ISA_AUTO)
-        return nn_isa_choose(ret, err);
+        return nn_isa_choose(NULL, ret, err);
     if (!nn_isa_supported(want))
         return err_set(err, ERR_USAGE, "this processor cannot run %s code", nn_isa_name(want));
     *ret = want;

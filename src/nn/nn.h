@@ -19,9 +19,9 @@ enum nn_isa { NN_ISA_AUTO = -1, NN_ISA_SCALAR, NN_ISA_AVX2, NN_ISA_AVX512, NN_IS
 
 const char *nn_isa_name(enum nn_isa isa); /* "scalar" "avx2" "avx512" */
 int nn_isa_supported(enum nn_isa isa);    /* by this processor */
-/* The best supported one; SONDE_ISA=name forces another. An unknown or unsupported name is an
- * error that lists what works here. */
-enum err_code nn_isa_choose(enum nn_isa *ret, struct err *err) MUST_CHECK;
+/* The one called `name`; NULL or "": the one that SONDE_ISA names, else the best supported one. An
+ * unknown or unsupported name is ERR_USAGE and lists what works here. */
+enum err_code nn_isa_choose(const char *name, enum nn_isa *ret, struct err *err) MUST_CHECK;
 
 /* Shape of the input, from the model's metadata. */
 struct nn_shape {

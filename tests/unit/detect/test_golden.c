@@ -81,16 +81,24 @@ static void check_clip(const char *path, char *logits, float *samples)
     assert_null(word);
 }
 
+static int corpus_is_there(const char *source)
+{
+    _cleanup_free_ char *corpus = xasprintf("%s/../shared/corpus", source);
+    return access(corpus, R_OK) == 0;
+}
+
 static void every_window_of_real_clips_is_pytorchs(void **state)
 {
     (void)state;
     const char *source = getenv("SONDE_SOURCE");
-    _cleanup_free_ char *golden = xasprintf("%s/tests/golden/logits.tsv", source ? source : ".");
-    _cleanup_free_ char *corpus = xasprintf("%s/../shared/corpus", source ? source : ".");
-    if (access(corpus, R_OK) != 0) {
+    if (!source)
+        source = ".";
+    if (!corpus_is_there(source)) {
         print_message("SKIP: ../shared/corpus is not there\n");
-        skip();
+        skip(); /* jumps: nothing may be allocated yet */
     }
+    _cleanup_free_ char *golden = xasprintf("%s/tests/golden/logits.tsv", source);
+    _cleanup_free_ char *corpus = xasprintf("%s/../shared/corpus", source);
     FILE *f = fopen(golden, "r");
     assert_non_null(f);
     _cleanup_free_ float *samples = try_alloc(MOST_SAMPLE, sizeof *samples);

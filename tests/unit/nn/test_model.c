@@ -421,12 +421,12 @@ static void isa_is_chosen_and_forced(void **state)
     enum nn_isa isa = NN_ISA_AUTO;
     struct err err = {0};
     unsetenv("SONDE_ISA");
-    assert_int_equal(nn_isa_choose(&isa, &err), ERR_OK);
+    assert_int_equal(nn_isa_choose(NULL, &isa, &err), ERR_OK);
     assert_true(nn_isa_supported(isa));
     for (enum nn_isa better = isa + 1; better < NN_ISA_COUNT; better++)
         assert_false(nn_isa_supported(better));
     setenv("SONDE_ISA", "", 1); /* as good as unset */
-    assert_int_equal(nn_isa_choose(&isa, &err), ERR_OK);
+    assert_int_equal(nn_isa_choose(NULL, &isa, &err), ERR_OK);
 
     struct tiny *tiny = tiny_new(8, 16, "16:0", 4, 4);
     setenv("SONDE_ISA", "scalar", 1);
@@ -435,7 +435,7 @@ static void isa_is_chosen_and_forced(void **state)
     nn_model_free(model);
 
     setenv("SONDE_ISA", "mmx", 1);
-    assert_int_equal(nn_isa_choose(&isa, &err), ERR_USAGE);
+    assert_int_equal(nn_isa_choose(NULL, &isa, &err), ERR_USAGE);
     assert_non_null(strstr(err.text, "mmx"));
     assert_non_null(strstr(err.text, "scalar"));
     size_t len;
