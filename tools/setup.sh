@@ -8,8 +8,8 @@ cd "$(dirname "$0")/.."
 build="gcc libc6-dev meson ninja-build pkg-config libjansson-dev libssl-dev libavformat-dev libavcodec-dev
   libavutil-dev libsoxr-dev ca-certificates"
 # Human voice prompts and speech synthesisers: samples for the demonstration and the tests.
-samples="asterisk-core-sounds-en-wav asterisk-core-sounds-ru-wav asterisk-core-sounds-en-g722 alsa-utils
-  espeak-ng flite festival festvox-kallpc16k ffmpeg"
+samples="asterisk-core-sounds-en-wav asterisk-core-sounds-ru-wav
+  espeak-ng festival festvox-kallpc16k ffmpeg"
 format="clang-format"
 fuzz="clang libclang-rt-14-dev libcmocka-dev"
 test="$samples $format g++ libcmocka-dev libopencore-amrnb-dev libvo-amrwbenc-dev man-db util-linux"
