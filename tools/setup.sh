@@ -13,8 +13,8 @@ samples="asterisk-core-sounds-en-wav asterisk-core-sounds-ru-wav
 format="clang-format"
 fuzz="clang libclang-rt-14-dev libcmocka-dev"
 test="$samples $format g++ libcmocka-dev libopencore-amrnb-dev libvo-amrwbenc-dev man-db util-linux"
-bench="python3 python3-torch python3-numpy python3-onnx libopenblas0-pthread ffmpeg"
 train="python3 python3-torch python3-numpy python3-scipy python3-soundfile libopenblas0-pthread ffmpeg"
+bench="$train python3-onnx asterisk-core-sounds-en-wav"
 node=no
 
 case "${1:-build}" in
