@@ -21,69 +21,32 @@ struct engine_options {
     const char *model;
     const char *isa;
     int jobs;
+    double prior; /* 0: the model's */
     struct media_limits limits;
     int quiet;
 };
 /* The rows for an options struct that has `struct engine_options engine` at `base`. */
-#define ENGINE_OPTION_ROWS(type)                                                                     \
-    {"jobs",                                                                                         \
-     'j',                                                                                            \
-     OPTION_COUNT,                                                                                   \
-     offsetof(type, engine.jobs),                                                                    \
-     "N",                                                                                            \
-     "SONDE_JOBS",                                                                                   \
-     0,                                                                                              \
-     256,                                                                                            \
-     "recordings at once (default: one per processor)",                                              \
-     NULL},                                                                                          \
-        {"model",                                                                                    \
-         'm',                                                                                        \
-         OPTION_TEXT,                                                                                \
-         offsetof(type, engine.model),                                                               \
-         "FILE",                                                                                     \
-         "SONDE_MODEL",                                                                              \
-         0,                                                                                          \
-         0,                                                                                          \
-         "weights to use instead of the built-in ones",                                              \
-         "FILE"},                                                                                    \
-        {"isa",                                                                                      \
-         0,                                                                                          \
-         OPTION_TEXT,                                                                                \
-         offsetof(type, engine.isa),                                                                 \
-         "NAME",                                                                                     \
-         "SONDE_ISA",                                                                                \
-         0,                                                                                          \
-         0,                                                                                          \
-         "instruction set: scalar, avx2 or avx512 (default: the best here)",                         \
-         "scalar avx2 avx512"},                                                                      \
-        {"max-bytes",       0, OPTION_SIZE, offsetof(type, engine.limits.max_bytes), "SIZE",         \
-         "SONDE_MAX_BYTES", 1, 1e15,        "largest file, e.g. 500M (default: 4G)", NULL},          \
-        {"max-seconds",       0, OPTION_SECONDS, offsetof(type, engine.limits.max_seconds),  "TIME", \
-         "SONDE_MAX_SECONDS", 1, 86400,          "longest recording, e.g. 2h (default: 6h)", NULL},  \
-        {"max-wall",                                                                                 \
-         0,                                                                                          \
-         OPTION_SECONDS,                                                                             \
-         offsetof(type, engine.limits.max_wall),                                                     \
-         "TIME",                                                                                     \
-         "SONDE_MAX_WALL",                                                                           \
-         1,                                                                                          \
-         86400,                                                                                      \
-         "longest time to spend on one recording (default: 10m)",                                    \
-         NULL},                                                                                      \
-        {"max-memory",                                                                               \
-         0,                                                                                          \
-         OPTION_SIZE,                                                                                \
-         offsetof(type, engine.limits.max_memory),                                                   \
-         "SIZE",                                                                                     \
-         "SONDE_MAX_MEMORY",                                                                         \
-         64.0 * (1 << 20),                                                                           \
-         1e12,                                                                                       \
-         "most memory for decoding one recording (default: 1G)",                                     \
-         NULL},                                                                                      \
-    {                                                                                                \
-        "quiet", 'q', OPTION_FLAG, offsetof(type, engine.quiet), NULL, NULL, 0, 0,                   \
-            "no progress bar", NULL                                                                  \
-    }
+/* clang-format off */
+#define ENGINE_OPTION_ROWS(type) \
+    {"jobs", 'j', OPTION_COUNT, offsetof(type, engine.jobs), "N", "SONDE_JOBS", 0, 256, \
+     "recordings at once (default: one per processor)", NULL}, \
+    {"model", 'm', OPTION_TEXT, offsetof(type, engine.model), "FILE", "SONDE_MODEL", 0, 0, \
+     "weights to use instead of the built-in ones", "FILE"}, \
+    {"prior", 0, OPTION_NUMBER, offsetof(type, engine.prior), "P", "SONDE_PRIOR", 0.001, 0.999, \
+     "share of synthetic recordings where you work (default: 0.5)", NULL}, \
+    {"isa", 0, OPTION_TEXT, offsetof(type, engine.isa), "NAME", "SONDE_ISA", 0, 0, \
+     "instruction set: scalar, avx2 or avx512 (default: the best here)", "scalar avx2 avx512"}, \
+    {"max-bytes", 0, OPTION_SIZE, offsetof(type, engine.limits.max_bytes), "SIZE", "SONDE_MAX_BYTES", 1, 1e15, \
+     "largest file, e.g. 500M (default: 4G)", NULL}, \
+    {"max-seconds", 0, OPTION_SECONDS, offsetof(type, engine.limits.max_seconds), "TIME", "SONDE_MAX_SECONDS", 1, 86400, \
+     "longest recording, e.g. 2h (default: 6h)", NULL}, \
+    {"max-wall", 0, OPTION_SECONDS, offsetof(type, engine.limits.max_wall), "TIME", "SONDE_MAX_WALL", 1, 86400, \
+     "longest time to spend on one recording (default: 10m)", NULL}, \
+    {"max-memory", 0, OPTION_SIZE, offsetof(type, engine.limits.max_memory), "SIZE", "SONDE_MAX_MEMORY", 64.0 * (1 << 20), 1e12, \
+     "most memory for decoding one recording (default: 1G)", NULL}, \
+    {"quiet", 'q', OPTION_FLAG, offsetof(type, engine.quiet), NULL, NULL, 0, 0, \
+     "no progress bar", NULL}
+/* clang-format on */
 
 /* Detector and decoder as the options say. */
 struct engine {

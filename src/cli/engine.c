@@ -25,6 +25,8 @@ enum err_code engine_open(const struct engine_options *options, struct engine *r
         rc = media_service_new(NULL, &options->limits, &engine.media, err);
     if (rc == ERR_OK)
         rc = detector_new(options->model, isa, &engine.detector, err);
+    if (rc == ERR_OK && options->prior > 0)
+        rc = detector_set_prior(engine.detector, options->prior, err);
     if (rc != ERR_OK) {
         engine_done(&engine);
         return rc;

@@ -62,6 +62,13 @@ static enum err_code store(const struct option_row *row, const char *value, void
             rc = err_set(err, ERR_USAGE, "'%s' is not a whole number", value);
         break;
     }
+    case OPTION_NUMBER: {
+        char *end;
+        number = strtod(value, &end);
+        if (end == value || *end || !isfinite(number))
+            rc = err_set(err, ERR_USAGE, "'%s' is not a number", value);
+        break;
+    }
     case OPTION_SIZE:
         rc = options_size(value, &number, err);
         break;

@@ -12,6 +12,7 @@ enum option_kind {
     OPTION_FLAG,    /* int, set to 1 */
     OPTION_TEXT,    /* const char * */
     OPTION_COUNT,   /* int, min .. max */
+    OPTION_NUMBER,  /* double, min .. max */
     OPTION_SIZE,    /* uint64_t bytes: 500M, 4G (powers of 1024) */
     OPTION_SECONDS, /* double: 90, 15m, 2h */
 };

@@ -16,6 +16,8 @@
 #include "speech.h"
 
 #define MAX_WINDOWS (SPEECH_MAX_FRAMES / 16)
+#define PRIOR_MIN   0.001
+#define PRIOR_MAX   0.999
 #define FEED_STEP   16384 /* samples per media_read */
 
 struct detector {
@@ -75,7 +77,7 @@ enum err_code detector_new(const char *model_path, enum nn_isa isa, struct detec
     if (rc == ERR_OK)
         rc = meta_number(d->model, "threshold_llr", -50, 50, &d->threshold, err);
     if (rc == ERR_OK)
-        rc = meta_number(d->model, "prior", 0.001, 0.999, &d->prior, err);
+        rc = meta_number(d->model, "prior", PRIOR_MIN, PRIOR_MAX, &d->prior, err);
     if (rc != ERR_OK) {
         detector_free(d);
         return rc;
@@ -106,6 +108,15 @@ double detector_threshold(const struct detector *d)
 double detector_prior(const struct detector *d)
 {
     return d->prior;
+}
+
+enum err_code detector_set_prior(struct detector *d, double prior, struct err *err)
+{
+    if (!(prior >= PRIOR_MIN && prior <= PRIOR_MAX))
+        return err_set(err, ERR_USAGE, "the prior %g is not within %g and %g", prior, PRIOR_MIN,
+                       PRIOR_MAX);
+    d->prior = prior;
+    return ERR_OK;
 }
 
 json_t *detector_model_json(const struct detector *d)

@@ -33,6 +33,10 @@ struct detector *detector_free(struct detector *detector);
 const struct nn_model *detector_model(const struct detector *detector);
 double detector_threshold(const struct detector *detector); /* on the LLR */
 double detector_prior(const struct detector *detector);
+/* Another prior, 0.001 .. 0.999, for the probabilities; LLR and verdict do not depend on it. Only
+ * before the detector is shared. */
+enum err_code detector_set_prior(struct detector *detector, double prior,
+                                 struct err *err) MUST_CHECK;
 /* {name, sha256, isa}: what a result says about its model. Caller owns it. */
 json_t *detector_model_json(const struct detector *detector);
 

@@ -115,7 +115,10 @@ int sonde_open(const struct sonde_options *options, sonde_detector **ret, struct
                                       .max_memory = o->max_memory};
     d->decoder = o->decoder ? xstrdup(o->decoder) : NULL;
     pthread_mutex_init(&d->lock, NULL);
-    if (detector_new(o->model, isa, &d->detector, &err) != ERR_OK) {
+    enum err_code rc = detector_new(o->model, isa, &d->detector, &err);
+    if (rc == ERR_OK && o->prior != 0)
+        rc = detector_set_prior(d->detector, o->prior, &err);
+    if (rc != ERR_OK) {
         sonde_close(d);
         return fail(&err, error);
     }

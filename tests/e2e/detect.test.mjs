@@ -137,6 +137,17 @@ test('a broken or wrong model file is refused', () => {
   assert.equal(sonde(['detect', '--model', join(dir, 'none'), fake]).code, 3);
 });
 
+test('another prior moves the probability, not the LLR or the verdict', () => {
+  const [half, rare] = [[], ['--prior', '0.01']].map((args) => JSON.parse(sonde(['detect', '--json', ...args, fake]).out));
+  assert.equal(rare.llr, half.llr);
+  assert.equal(rare.verdict, half.verdict);
+  assert.equal(rare.prior, 0.01);
+  const expected = 1 / (1 + Math.exp(-(rare.llr + Math.log(0.01 / 0.99))));
+  assert.ok(Math.abs(rare.p_synthetic - Math.max(0.01, expected)) < 1e-5);
+  assert.equal(sonde(['detect', '--prior', '1', fake]).code, 2);
+  assert.equal(sonde(['detect', '--prior', 'half', fake]).code, 2);
+});
+
 test('limits have errors of their own', () => {
   const codes = (args) => JSON.parse(sonde(['detect', '--json', ...args, fake]).out).error?.code;
   assert.equal(codes(['--max-bytes', '1K']), 'too_large');

@@ -57,6 +57,8 @@ static void wrong_arguments_are_told(void **state)
     options = (struct sonde_options){.size = sizeof options, .isa = "mmx"};
     assert_int_equal(sonde_open(&options, &d, &error), SONDE_ERROR_ARGUMENT);
     assert_non_null(strstr(error.text, "mmx"));
+    options = (struct sonde_options){.size = sizeof options, .prior = 1.5};
+    assert_int_equal(sonde_open(&options, &d, &error), SONDE_ERROR_ARGUMENT);
     options = (struct sonde_options){.size = sizeof options, .model = "/nowhere"};
     assert_int_not_equal(sonde_open(&options, &d, &error), SONDE_OK);
     assert_true(strlen(error.slug) > 0 && strlen(error.hint) > 0);
