@@ -3,7 +3,7 @@
 // counts as one failure. The last line is `N passed, N failed, N skipped`.
 //   node tools/run-tests.mjs [--long] [--only REGEX]
 import { execFileSync, spawn } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { join, resolve, dirname } from 'node:path';
 
 const root = resolve(dirname(new URL(import.meta.url).pathname), '..');

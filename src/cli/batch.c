@@ -1,8 +1,6 @@
 /* The loop over recordings: an analysis per thread, reports in a ring until their turn comes. */
 #include "batch.h"
 
-#include <stdlib.h>
-
 #include "../base/mem.h"
 #include "../os/parallel.h"
 #include "progress.h"

@@ -1,6 +1,5 @@
 /* `sonde detect`: judge files, folders and standard input; print a table, CSV or JSON lines. */
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>

@@ -84,6 +84,13 @@ static int run_man(int argc, char **argv)
     return 0;
 }
 
+/* The first word of each command's name. */
+static void print_first_words(void)
+{
+    for (size_t i = 0; commands[i]; i++)
+        printf("%.*s ", (int)strcspn(commands[i]->name, " "), commands[i]->name);
+}
+
 static int run_completion(int argc, char **argv)
 {
     const char *shell = argc > 1 ? argv[1] : "";
@@ -96,8 +103,9 @@ static int run_completion(int argc, char **argv)
            "_sonde() {\n"
            "    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} words=\n"
            "    if [ \"$COMP_CWORD\" = 1 ]; then\n"
-           "        COMPREPLY=($(compgen -W 'detect eval model completion man --help --version' -- "
-           "\"$cur\"))\n"
+           "        COMPREPLY=($(compgen -W '");
+    print_first_words();
+    printf("--help --version' -- \"$cur\"))\n"
            "        return\n    fi\n"
            "    case \"${COMP_WORDS[1]}\" in\n");
     for (size_t i = 0; commands[i]; i++) {

@@ -1,13 +1,13 @@
 /* The bar: " 312/1000 files  31 %  [######          ]  1:04:12 heard  0:12 to go". */
 #include "progress.h"
 
-#include <math.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "../os/clock.h"
+#include "print.h"
 
 #define SHOW_AFTER 1.0
 #define REDRAW     0.1
@@ -31,15 +31,6 @@ void progress_start(size_t files, int quiet)
     pthread_mutex_unlock(&bar.lock);
 }
 
-static void clock_text(char *buf, size_t size, double seconds)
-{
-    long s = lrint(seconds);
-    if (s >= 3600)
-        snprintf(buf, size, "%ld:%02ld:%02ld", s / 3600, s / 60 % 60, s % 60);
-    else
-        snprintf(buf, size, "%ld:%02ld", s / 60, s % 60);
-}
-
 static void draw(void)
 {
     double now = clock_seconds(), spent = now - bar.started;
@@ -47,10 +38,10 @@ static void draw(void)
         return;
     char heard[24], left[48] = "", filled[BAR + 1];
     double share = bar.files ? (double)bar.done / (double)bar.files : 0;
-    clock_text(heard, sizeof heard, bar.heard);
+    print_clock(heard, sizeof heard, bar.heard);
     if (bar.done > 0 && bar.done < bar.files) {
         char togo[24];
-        clock_text(togo, sizeof togo, spent / share - spent);
+        print_clock(togo, sizeof togo, spent / share - spent);
         snprintf(left, sizeof left, "  %s to go", togo);
     }
     memset(filled, '.', BAR);

@@ -17,7 +17,7 @@ struct walk_list {
 /* Whether `name` (without folders) belongs into the list. */
 typedef int walk_filter(const char *name, void *ctx);
 
-/* Appends the regular files below `dir`, folders before and after sorted by name (byte order), as
+/* Appends the regular files below `dir`, each folder's entries by name (byte order), as
  * dir/sub/name. Hidden entries are left out; symbolic links to files are followed, to folders not,
  * so there are no loops. A folder that cannot be read is an error that names it. */
 enum err_code walk_folder(const char *dir, walk_filter *filter, void *ctx, struct walk_list *list,

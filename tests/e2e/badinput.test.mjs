@@ -93,13 +93,11 @@ test('a FLAC that unpacks to hours stops at the limit', () => {
   assert.equal(errorOf(join(dir, 'silence.flac'), '--max-seconds', '1h'), 'too_long');
 });
 test('nothing but damage', () => {
-  const bytes = readFileSync(fake);
   ffmpeg('-i', fake, join(dir, 'whole.flac'));
   const flac = readFileSync(join(dir, 'whole.flac'));
   flac.fill(0xaa, 9000);
   const result = detect(file('torn.flac', flac));
   assert.ok(result.error || result.reasons.some((r) => r.code === 'damaged' || r.code === 'truncated'), JSON.stringify(result));
-  assert.ok(bytes.length > 1000);
 });
 for (const [name, ...options] of [['t.wav'], ['t.flac'], ['t.mp3'], ['t.ogg'], ['t.opus'], ['t.m4a'], ['t.webm'], ['t.wma'], ['t.aiff']]) {
   test(`${name} cut off at 40 points`, () => {
