@@ -7,12 +7,17 @@ const root = resolve(dirname(new URL(import.meta.url).pathname), '..', 'src');
 const mayUse = {
   base: [],
   os: ['base'],
+  obs: ['base', 'os'],
+  driver: ['base', 'os', 'obs'],
+  store: ['base', 'driver'],
+  http: ['base', 'os', 'obs'],
   media: ['base', 'os'],
   nn: ['base', 'os'],
   eval: ['base', 'os'],
   detect: ['base', 'os', 'media', 'nn'],
   lib: ['base', 'os', 'media', 'nn', 'detect'],
-  cli: ['base', 'os', 'media', 'nn', 'eval', 'detect'],
+  role: ['base', 'os', 'obs', 'driver', 'store', 'http', 'media', 'nn', 'detect'],
+  cli: ['base', 'os', 'obs', 'driver', 'store', 'media', 'nn', 'eval', 'detect', 'role'],
 };
 
 const problems = [];

@@ -1,0 +1,24 @@
+/* The data folder: durable renames, free space, one owner. */
+#ifndef SONDE_OS_DISK_H
+#define SONDE_OS_DISK_H
+
+#include <stdint.h>
+
+#include "../base/err.h"
+
+/* Makes `path` and its parents (mode 0700); an existing folder is fine. ERR_READ_ONLY,
+ * ERR_PERMISSION … name the path. */
+enum err_code disk_make_folder(const char *path, struct err *err) MUST_CHECK;
+/* Bytes that this user may still write on the file system of `path`. */
+enum err_code disk_free_bytes(const char *path, uint64_t *ret, struct err *err) MUST_CHECK;
+/* fsync of a folder, after a rename or unlink in it. */
+enum err_code disk_sync_folder(const char *path, struct err *err) MUST_CHECK;
+/* Takes the folder for this process: a lock (flock) on `path`/lock that ends with the process,
+ * however it ends. ERR_DATA_IN_USE names the other's pid. *ret_fd is the lock; close it to give it
+ * back. */
+enum err_code disk_lock_folder(const char *path, int *ret_fd, struct err *err) MUST_CHECK;
+/* Removes every file directly in `path` (temporary files of a process that died). Counts them. */
+enum err_code disk_clear_folder(const char *path, uint64_t *ret_removed,
+                                struct err *err) MUST_CHECK;
+
+#endif
