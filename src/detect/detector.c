@@ -13,6 +13,7 @@
 
 #include "../base/mem.h"
 #include "model_blob.h"
+#include "picture.h"
 #include "speech.h"
 
 #define MAX_WINDOWS (SPEECH_MAX_FRAMES / 16)
@@ -41,6 +42,7 @@ struct analysis {
     struct detect_window *windows;
     size_t n_windows, cap_windows;
     struct speech_track speech;
+    struct picture *picture; /* the caller's; NULL: nothing to draw */
 };
 
 static enum err_code meta_number(const struct nn_model *model, const char *key, double low,
@@ -165,11 +167,31 @@ struct analysis *analysis_free(struct analysis *a)
     return NULL;
 }
 
-void analysis_reset(struct analysis *a)
+static void forget_samples(struct analysis *a)
 {
     speech_done(&a->speech);
     a->held = a->frames = a->n_windows = 0;
     a->first = a->next_frame = 0;
+}
+
+void analysis_reset(struct analysis *a)
+{
+    forget_samples(a);
+    a->picture = NULL;
+}
+
+void analysis_draw(struct analysis *a, struct picture *picture)
+{
+    a->picture = picture;
+}
+
+/* What the front end made of the next n frames goes to the speech gate, and is drawn. */
+static enum err_code take_frames(struct analysis *a, const float *logband, const float *power,
+                                 size_t n, struct err *err)
+{
+    if (a->picture)
+        picture_add_frames(a->picture, logband, power, n, a->shape->bands);
+    return speech_add(&a->speech, logband, n, a->shape->bands, err);
 }
 
 static enum err_code add_window(struct analysis *a, double start_s, double end_s, float logit,
@@ -194,7 +216,7 @@ static enum err_code add_hop(struct analysis *a, struct err *err)
     const float *at = a->samples + (size_t)(a->next_frame * (uint64_t)shape->frame_hop - a->first);
     float *logband = a->logband + a->frames * bands;
     nn_frames(a->session, at, hop, logband, a->power + a->frames);
-    enum err_code rc = speech_add(&a->speech, logband, hop, shape->bands, err);
+    enum err_code rc = take_frames(a, logband, a->power + a->frames, hop, err);
     if (rc != ERR_OK)
         return rc;
     a->next_frame += hop;
@@ -227,6 +249,8 @@ static void drop_old_samples(struct analysis *a)
 
 enum err_code analysis_feed(struct analysis *a, const float *samples, size_t n, struct err *err)
 {
+    if (a->picture)
+        picture_add_samples(a->picture, samples, n);
     while (n > 0) {
         size_t take = a->room - a->held < n ? a->room - a->held : n;
         memcpy(a->samples + a->held, samples, take * sizeof *samples);
@@ -253,7 +277,7 @@ static enum err_code add_last_frames(struct analysis *a, struct err *err)
         return ERR_OK;
     size_t n = (left - length) / (size_t)a->shape->frame_hop + 1;
     nn_frames(a->session, a->samples + from, n, a->logband, a->power);
-    return speech_add(&a->speech, a->logband, n, a->shape->bands, err);
+    return take_frames(a, a->logband, a->power, n, err);
 }
 
 /* The window that ends with the recording, unless one on the grid does; a recording shorter than a
@@ -365,9 +389,11 @@ enum err_code detect_file(struct analysis *a, struct media_service *media, int f
 {
     _cleanup_(cleanup_stream) struct media_stream *stream = NULL;
     _cleanup_free_ float *samples = try_alloc(FEED_STEP, sizeof *samples);
-    if (!samples)
+    if (!samples) {
+        analysis_reset(a);
         return err_set(err, ERR_NO_MEMORY, "no memory for %d samples", FEED_STEP);
-    analysis_reset(a);
+    }
+    forget_samples(a);
     enum err_code rc = media_open(media, fd, &stream, err);
     uint64_t total = 0;
     while (rc == ERR_OK) {
