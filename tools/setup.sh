@@ -15,14 +15,14 @@ fuzz="clang libclang-rt-14-dev libcmocka-dev"
 test="$samples $format g++ libcmocka-dev libopencore-amrnb-dev libvo-amrwbenc-dev man-db util-linux"
 train="python3 python3-torch python3-numpy python3-scipy python3-soundfile libopenblas0-pthread ffmpeg"
 bench="$train python3-onnx asterisk-core-sounds-en-wav"
-node=no
+node=no # the build needs it for the web page, the tests to drive what they test
 
 case "${1:-build}" in
-build)  want="$build" ;;
-run)    want="$build $samples" ;;
+build)  want="$build"; node=yes ;;
+run)    want="$build $samples"; node=yes ;;
 test)   want="$build $test"; node=yes ;;
 bench)  want="$build $bench"; node=yes ;;
-fuzz)   want="$build $fuzz" ;;
+fuzz)   want="$build $fuzz"; node=yes ;;
 format) want="$format" ;;
 train)  want="$train" ;;
 *) echo "usage: tools/setup.sh build|run|test|bench|fuzz|format|train" >&2; exit 2 ;;
