@@ -394,7 +394,7 @@ enum err_code detect_file(struct analysis *a, struct media_service *media, int f
         return err_set(err, ERR_NO_MEMORY, "no memory for %d samples", FEED_STEP);
     }
     forget_samples(a);
-    enum err_code rc = media_open(media, fd, &stream, err);
+    enum err_code rc = media_open(media, fd, NULL, &stream, err);
     uint64_t total = 0;
     while (rc == ERR_OK) {
         size_t n = 0;

@@ -43,6 +43,22 @@ struct media_info {
     int truncated;      /* the file ends before its own header says */
 };
 
+/* A lossy change on the way: the decoded samples are encoded and decoded again, inside the same
+ * locked-down child. */
+enum media_through {
+    MEDIA_THROUGH_NONE,
+    MEDIA_THROUGH_MP3,    /* 64 kbit/s */
+    MEDIA_THROUGH_AAC,    /* 48 kbit/s */
+    MEDIA_THROUGH_OPUS,   /* 24 kbit/s */
+    MEDIA_THROUGH_NARROW, /* a telephone line: 8 kHz, G.711 u-law */
+    MEDIA_THROUGH_COUNT,
+};
+
+/* All zero: the recording as it is. */
+struct media_open_options {
+    enum media_through through;
+};
+
 struct media_service;
 struct media_stream;
 
@@ -59,9 +75,12 @@ struct media_service *media_service_free(struct media_service *service);
 const struct media_limits *media_service_limits(const struct media_service *service);
 
 /* Begins to decode the regular file behind `fd`, from its start; fd stays the caller's and may be
- * closed at once (its file position is neither used nor moved). Restarts the decoder program when
- * it has died. */
-enum err_code media_open(struct media_service *service, int fd, struct media_stream **ret,
+ * closed at once (its file position is neither used nor moved). options NULL: the recording as it
+ * is; they are copied. A lossy change keeps the length to within 1 ms and shifts nothing (the
+ * codec's delay is cut); media_info still describes the file. Where FFmpeg lacks the encoder,
+ * media_read fails with ERR_CODEC. Restarts the decoder program when it has died. */
+enum err_code media_open(struct media_service *service, int fd,
+                         const struct media_open_options *options, struct media_stream **ret,
                          struct err *err) MUST_CHECK;
 /* Up to `cap` samples (16 kHz mono, finite; nominally -1..1, float sources may exceed it).
  * *ret_n = 0 at the end of the recording; a recording may have no samples at all. After an error

@@ -18,7 +18,7 @@
 #include "media.h"
 
 #define PROTOCOL_MAGIC     0x646e6f73u /* "sond" */
-#define PROTOCOL_VERSION   1u
+#define PROTOCOL_VERSION   2u
 #define PROTOCOL_SOCKET_FD 3 /* where the decoder program finds its control socket */
 
 #define PROTOCOL_CHANNELS_MAX 64
@@ -35,6 +35,7 @@ struct protocol_request {
     uint32_t magic;
     uint32_t version;
     struct media_limits limits;
+    struct media_open_options options;
 };
 #define PROTOCOL_REQUEST_FDS 3
 

@@ -94,13 +94,15 @@ static int receive_started(struct media_stream *stream, struct err *err)
 }
 
 /* One attempt at a child for `fd`: as receive_started. */
-static int attempt(struct media_service *service, int fd, struct media_stream *stream,
-                   unsigned *ret_generation, struct err *err)
+static int attempt(struct media_service *service, int fd, const struct media_open_options *options,
+                   struct media_stream *stream, unsigned *ret_generation, struct err *err)
 {
     int ends[2], sockets[2];
     struct protocol_request request = {.magic = PROTOCOL_MAGIC,
                                        .version = PROTOCOL_VERSION,
                                        .limits = *media_service_limits(service)};
+    if (options)
+        request.options = *options;
     if (pipe2(ends, O_CLOEXEC) < 0) {
         err_set_errno(err, ERR_IO, errno, "cannot make a pipe");
         return -1;
@@ -144,7 +146,8 @@ static enum err_code check_file(const struct media_limits *limits, int fd, struc
     return ERR_OK;
 }
 
-enum err_code media_open(struct media_service *service, int fd, struct media_stream **ret,
+enum err_code media_open(struct media_service *service, int fd,
+                         const struct media_open_options *options, struct media_stream **ret,
                          struct err *err)
 {
     const struct media_limits *limits = media_service_limits(service);
@@ -162,7 +165,7 @@ enum err_code media_open(struct media_service *service, int fd, struct media_str
     for (int i = 0; i < ATTEMPTS && got == 0; i++) {
         unsigned generation = 0;
         close_all(stream);
-        got = attempt(service, fd, stream, &generation, &local);
+        got = attempt(service, fd, options, stream, &generation, &local);
         if (got == 0 || (got < 0 && local.code == ERR_DECODER_DIED))
             service_retire(service, generation);
     }

@@ -153,7 +153,7 @@ struct audio_decoded audio_decode(struct media_service *service, const char *nam
     struct media_stream *stream = NULL;
     d.code = file_open_regular(audio_path(name), &fd, &size, &d.err);
     if (!d.code)
-        d.code = media_open(service, fd, &stream, &d.err);
+        d.code = media_open(service, fd, NULL, &stream, &d.err);
     if (d.code)
         return d;
     while (!(d.code = media_read(stream, block, ARRAY_LEN(block), &n, &d.err)) && n > 0) {

@@ -23,7 +23,7 @@ static enum err_code dump(struct media_service *service, const char *path, FILE 
     if (code)
         return code;
     struct media_stream *stream = NULL;
-    code = media_open(service, fd, &stream, err);
+    code = media_open(service, fd, NULL, &stream, err);
     if (code)
         return code;
     while (!(code = media_read(stream, samples, ARRAY_LEN(samples), &n, err)) && n > 0)

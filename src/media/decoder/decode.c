@@ -1,4 +1,5 @@
-/* Decoding one recording: container -> best audio track -> frames -> mono -> 16 kHz -> records.
+/* Decoding one recording: container -> best audio track -> frames -> mono -> 16 kHz -> records;
+ * before the last step possibly through another codec and back (through.c).
  *
  * Runs in the child, which ends right after: what it allocates it leaves to the kernel. Damage is
  * counted and passed over; only a recording of which nothing can be used is an error. Encoder delay
@@ -13,6 +14,7 @@
 #include "codecs.h"
 #include "mix.h"
 #include "resample.h"
+#include "through.h"
 
 #define CHUNK 4096
 /* Damaged stretches end or the file does; a demuxer that fails this often in a row is stuck. */
@@ -25,7 +27,8 @@ struct decode {
     AVStream *track;
     AVCodecContext *codec;
     struct resampler resampler;
-    struct media_info info; /* sent with the first frame */
+    struct through *through; /* NULL: as it is */
+    struct media_info info;  /* sent with the first frame */
     int info_sent;
     double seconds;   /* decoded, before resampling */
     int last_was_cut; /* the last packet of the track was incomplete */
@@ -175,7 +178,7 @@ static enum err_code take_frame(struct decode *d, const AVFrame *frame, struct e
     if (!code)
         code = send_info(d, channels, frame->sample_rate, err);
     if (!code)
-        code = resample_set_rate(&d->resampler, frame->sample_rate, d->output, err);
+        code = resample_set_rate(&d->resampler, frame->sample_rate, err);
     size_t all = frame->nb_samples > 0 ? (size_t)frame->nb_samples : 0;
     for (size_t at = 0; !code && at < all; at += CHUNK) {
         float mono[CHUNK];
@@ -184,7 +187,7 @@ static enum err_code take_frame(struct decode *d, const AVFrame *frame, struct e
         if (bad < 0)
             return err_set(err, ERR_CODEC, "%s gives samples of an unknown kind", d->info.codec);
         d->output->damaged += (uint64_t)bad;
-        code = resample_feed(&d->resampler, mono, n, d->output, err);
+        code = resample_feed(&d->resampler, mono, n, err);
     }
     d->seconds += (double)all / frame->sample_rate;
     return code;
@@ -251,7 +254,9 @@ static enum err_code read_all(struct decode *d, struct err *err)
     }
     if (!code)
         code = take_packet(d, NULL, frame, err);
-    return code ? code : resample_flush(&d->resampler, d->output, err);
+    if (!code)
+        code = resample_flush(&d->resampler, err);
+    return code || !d->through ? code : through_end(d->through, err);
 }
 
 /* How long the header says the track is, in seconds; 0 when it does not say. */
@@ -282,10 +287,20 @@ static int is_truncated(const struct decode *d)
 }
 
 enum err_code decode_run(struct input *input, struct output *output,
-                         const struct media_limits *limits, struct err *err)
+                         const struct media_limits *limits, enum media_through change,
+                         struct err *err)
 {
     struct decode d = {.input = input, .output = output};
-    enum err_code code = open_container(&d, limits, err);
+    struct through through;
+    enum err_code code = ERR_OK;
+    d.resampler = (struct resampler){.out_rate = MEDIA_SAMPLE_RATE, .out = output_sink(output)};
+    if (change != MEDIA_THROUGH_NONE) {
+        code = through_init(&through, change, output_sink(output), err);
+        d.through = &through;
+        d.resampler.out = through_sink(&through);
+    }
+    if (!code)
+        code = open_container(&d, limits, err);
     if (!code)
         code = choose_track(&d, err);
     if (!code)

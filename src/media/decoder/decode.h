@@ -5,8 +5,10 @@
 #include "input.h"
 #include "output.h"
 
-/* Decodes all of it into the output, which gets everything but the error record. */
+/* Decodes all of it, through a lossy change if one is wanted, into the output, which gets
+ * everything but the error record. */
 enum err_code decode_run(struct input *input, struct output *output,
-                         const struct media_limits *limits, struct err *err) MUST_CHECK;
+                         const struct media_limits *limits, enum media_through through,
+                         struct err *err) MUST_CHECK;
 
 #endif

@@ -81,7 +81,7 @@ static void run_child(const struct zygote *zygote, const struct protocol_request
     if (!code)
         code = sandbox_enter(&request->limits, zygote->pid, &err);
     if (!code)
-        code = decode_run(&input, &output, &request->limits, &err);
+        code = decode_run(&input, &output, &request->limits, request->options.through, &err);
     if (code)
         output_error(&output, &err);
     _exit(0);

@@ -89,6 +89,16 @@ enum err_code output_samples(struct output *output, const float *samples, size_t
     return ERR_OK;
 }
 
+static enum err_code take(void *ctx, const float *samples, size_t n, struct err *err)
+{
+    return output_samples(ctx, samples, n, err);
+}
+
+struct sink output_sink(struct output *output)
+{
+    return (struct sink){output, take};
+}
+
 enum err_code output_end(struct output *output, int truncated, struct err *err)
 {
     unsigned char record[PROTOCOL_SMALL_MAX];

@@ -4,6 +4,12 @@
 
 #include "../protocol.h"
 
+/* Where samples go next: into a codec, or into the pipe. */
+struct sink {
+    void *ctx;
+    enum err_code (*take)(void *ctx, const float *samples, size_t n, struct err *err);
+};
+
 struct output {
     int fd;
     uint64_t max_samples;
@@ -20,6 +26,8 @@ enum err_code output_info(struct output *output, const struct media_info *info,
 /* 16 kHz mono; ERR_TOO_LONG past the limit. What is not finite becomes 0 and counts as damage. */
 enum err_code output_samples(struct output *output, const float *samples, size_t n,
                              struct err *err) MUST_CHECK;
+/* output_samples as a sink. */
+struct sink output_sink(struct output *output);
 enum err_code output_end(struct output *output, int truncated, struct err *err) MUST_CHECK;
 /* The last record instead of an end. */
 void output_error(struct output *output, const struct err *failed);

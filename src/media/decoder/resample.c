@@ -15,32 +15,31 @@
 
 #define CHUNK 4096
 
-enum err_code resample_set_rate(struct resampler *resampler, int rate, struct output *output,
-                                struct err *err)
+enum err_code resample_set_rate(struct resampler *resampler, int rate, struct err *err)
 {
     if (resampler->rate == rate)
         return ERR_OK;
-    enum err_code code = resample_flush(resampler, output, err);
+    enum err_code code = resample_flush(resampler, err);
     if (code)
         return code;
     resampler->rate = rate;
-    if (rate == MEDIA_SAMPLE_RATE)
+    if (rate == resampler->out_rate)
         return ERR_OK;
     soxr_error_t failed = NULL;
     soxr_io_spec_t io = soxr_io_spec(SOXR_FLOAT32_I, SOXR_FLOAT32_I);
     soxr_quality_spec_t quality = soxr_quality_spec(RECIPE, 0);
     soxr_runtime_spec_t runtime = soxr_runtime_spec(1);
-    resampler->soxr = soxr_create(rate, MEDIA_SAMPLE_RATE, 1, &failed, &io, &quality, &runtime);
+    resampler->soxr = soxr_create(rate, resampler->out_rate, 1, &failed, &io, &quality, &runtime);
     if (!resampler->soxr || failed)
         return err_set(err, ERR_MEMORY_LIMIT, "no memory to resample from %d Hz", rate);
     return ERR_OK;
 }
 
 enum err_code resample_feed(struct resampler *resampler, const float *samples, size_t n,
-                            struct output *output, struct err *err)
+                            struct err *err)
 {
     if (!resampler->soxr)
-        return output_samples(output, samples, n, err);
+        return resampler->out.take(resampler->out.ctx, samples, n, err);
     while (n > 0) {
         float out[CHUNK];
         size_t used = 0, made = 0;
@@ -51,14 +50,14 @@ enum err_code resample_feed(struct resampler *resampler, const float *samples, s
             return err_set(err, ERR_INTERNAL, "the resampler stands still");
         samples += used;
         n -= used;
-        enum err_code code = output_samples(output, out, made, err);
+        enum err_code code = resampler->out.take(resampler->out.ctx, out, made, err);
         if (code)
             return code;
     }
     return ERR_OK;
 }
 
-enum err_code resample_flush(struct resampler *resampler, struct output *output, struct err *err)
+enum err_code resample_flush(struct resampler *resampler, struct err *err)
 {
     while (resampler->soxr) {
         float out[CHUNK];
@@ -66,7 +65,7 @@ enum err_code resample_flush(struct resampler *resampler, struct output *output,
         soxr_error_t failed = soxr_process(resampler->soxr, NULL, 0, NULL, out, CHUNK, &made);
         if (failed)
             return err_set(err, ERR_MEMORY_LIMIT, "resampling failed: %s", failed);
-        enum err_code code = output_samples(output, out, made, err);
+        enum err_code code = resampler->out.take(resampler->out.ctx, out, made, err);
         if (code)
             return code;
         if (made == 0) {

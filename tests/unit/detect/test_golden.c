@@ -30,7 +30,7 @@ static size_t decode(const char *path, float *samples, size_t cap)
     struct media_stream *stream = NULL;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     assert_true(fd >= 0);
-    assert_int_equal(media_open(media, fd, &stream, &err), ERR_OK);
+    assert_int_equal(media_open(media, fd, NULL, &stream, &err), ERR_OK);
     close(fd);
     size_t held = 0, n = 1;
     while (n > 0 && held < cap) {

@@ -68,7 +68,7 @@ static struct media_stream *open_stream(const char *name)
     uint64_t size;
     int fd = -1;
     assert_int_equal(file_open_regular(audio_path(name), &fd, &size, &err), ERR_OK);
-    if (media_open(service, fd, &stream, &err))
+    if (media_open(service, fd, NULL, &stream, &err))
         print_error("media_open: %s\n", err.text);
     close(fd);
     assert_non_null(stream);
@@ -261,8 +261,8 @@ static void one_descriptor_can_be_decoded_twice_at_once(void **state)
     int fd;
     assert_int_equal(file_open_regular(audio_path("short.wav"), &fd, &size, &err), ERR_OK);
     lseek(fd, 1000, SEEK_SET); /* from its start, all the same */
-    assert_int_equal(media_open(service, fd, &a, &err), ERR_OK);
-    assert_int_equal(media_open(service, fd, &b, &err), ERR_OK);
+    assert_int_equal(media_open(service, fd, NULL, &a, &err), ERR_OK);
+    assert_int_equal(media_open(service, fd, NULL, &b, &err), ERR_OK);
     assert_int_equal(drain(a, &code, &err), voice_n);
     assert_int_equal(drain(b, &code, &err), voice_n);
     assert_int_equal(lseek(fd, 0, SEEK_CUR), 1000);
@@ -361,7 +361,7 @@ static void a_wrong_program_is_an_error_not_a_wait(void **state)
     assert_non_null(strstr(err.text, "/nowhere/sonde-decoder"));
     assert_int_equal(media_service_new("/bin/true", NULL, &wrong, &err), ERR_OK);
     assert_int_equal(file_open_regular(audio_path("short.wav"), &fd, &size, &err), ERR_OK);
-    assert_int_equal(media_open(wrong, fd, &stream, &err), ERR_DECODER_DIED);
+    assert_int_equal(media_open(wrong, fd, NULL, &stream, &err), ERR_DECODER_DIED);
     assert_null(stream);
     close(fd);
     media_service_free(wrong);
@@ -374,12 +374,12 @@ static void what_is_no_file_is_refused_here(void **state)
     struct err err;
     int ends[2];
     assert_int_equal(pipe(ends), 0);
-    assert_int_equal(media_open(service, ends[0], &stream, &err), ERR_NOT_A_FILE);
+    assert_int_equal(media_open(service, ends[0], NULL, &stream, &err), ERR_NOT_A_FILE);
     close(ends[0]);
     close(ends[1]);
     audio_write("empty", "", 0);
     int fd = open(audio_path("empty"), O_RDONLY);
-    assert_int_equal(media_open(service, fd, &stream, &err), ERR_EMPTY);
+    assert_int_equal(media_open(service, fd, NULL, &stream, &err), ERR_EMPTY);
     close(fd);
 }
 
