@@ -36,6 +36,8 @@ void log_setup(enum log_format format, enum log_level level);
 int log_level_parse(const char *name, enum log_level *ret);   /* 0, or -1 */
 int log_format_parse(const char *name, enum log_format *ret); /* 0, or -1 */
 int log_wants(enum log_level level);
+/* Lines written so far with this level. */
+uint64_t log_lines(enum log_level level);
 
 void log_write(enum log_level level, const char *message, const struct log_field *fields, size_t n);
 /* log_event(LOG_LEVEL_INFO, "analysis done", LOG_T("labels.id", id), LOG_R("labels.seconds", s));
