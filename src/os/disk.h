@@ -6,6 +6,8 @@
 
 #include "../base/err.h"
 
+/* The code for an errno of writing: ERR_NO_SPACE, ERR_READ_ONLY, else as err_from_errno. */
+enum err_code disk_err_code(int errnum);
 /* Makes `path` and its parents (mode 0700); an existing folder is fine. ERR_READ_ONLY,
  * ERR_PERMISSION … name the path. */
 enum err_code disk_make_folder(const char *path, struct err *err) MUST_CHECK;
@@ -17,7 +19,8 @@ enum err_code disk_sync_folder(const char *path, struct err *err) MUST_CHECK;
  * however it ends. ERR_DATA_IN_USE names the other's pid. *ret_fd is the lock; close it to give it
  * back. */
 enum err_code disk_lock_folder(const char *path, int *ret_fd, struct err *err) MUST_CHECK;
-/* Removes every file directly in `path` (temporary files of a process that died). Counts them. */
+/* Removes every file directly in `path` (temporary files of a process that died); folders in it
+ * stay. Counts them (ret_removed may be NULL). */
 enum err_code disk_clear_folder(const char *path, uint64_t *ret_removed,
                                 struct err *err) MUST_CHECK;
 

@@ -14,7 +14,7 @@ struct pool;
 typedef void pool_work(void *ctx);
 
 /* `threads` >= 1 threads named `name` (15 characters at most); at most `queue_max` waiting items.
- */
+ * The threads have the signal mask of the caller. */
 enum err_code pool_new(const char *name, int threads, size_t queue_max, struct pool **ret,
                        struct err *err) MUST_CHECK;
 /* ERR_BUSY when the queue is full, ERR_SHUTTING_DOWN after pool_stop. */
