@@ -1,0 +1,130 @@
+/* What the HTTP API sends, as docs/api.md describes it. */
+
+export type Status = "queued" | "running" | "done" | "failed";
+export type Verdict = "human" | "synthetic" | "inconclusive";
+
+export interface AnalysisError {
+  code: string;
+  text: string;
+  hint?: string | null;
+}
+
+export interface Window {
+  start_s: number;
+  end_s: number;
+  speech_s: number;
+  llr: number | null;
+  p_synthetic: number | null;
+}
+
+export interface Part {
+  start_s: number;
+  end_s: number;
+  llr: number;
+}
+
+export interface Reason {
+  code: string;
+  decides: boolean;
+  measured: number;
+  limit: number;
+  unit: string;
+  text: string;
+}
+
+export interface Media {
+  container: string | null;
+  codec: string | null;
+  sample_rate: number | null;
+  channels: number | null;
+  bit_rate: number | null;
+  damaged: number;
+  truncated: boolean;
+}
+
+export interface Result {
+  verdict: Verdict;
+  p_synthetic: number | null;
+  prior: number | null;
+  llr: number | null;
+  threshold: number;
+  reasons: Reason[];
+  duration_s: number;
+  speech_s: number;
+  timeline: Window[];
+  synthetic_parts: Part[];
+  media: Media | null;
+  model: { name: string; sha256: string; isa?: string };
+  sha256: string;
+  bytes: number;
+}
+
+export interface StabilityRow {
+  variant: string;
+  llr: number | null;
+  p_synthetic: number | null;
+  verdict: Verdict | null;
+  error: AnalysisError | null;
+}
+
+export interface Stability {
+  status: Status;
+  rows: StabilityRow[];
+  spread: number | null;
+  flips: number | null;
+}
+
+export interface Links {
+  self: string;
+  status: string;
+  result: string;
+  audio: string;
+  picture: string;
+  page: string;
+}
+
+export interface Analysis {
+  id: string;
+  status: Status;
+  progress: number | null;
+  probability: number | null;
+  verdict: Verdict | null;
+  llr: number | null;
+  duration_s: number | null;
+  speech_s: number | null;
+  file: { name: string; bytes: number; sha256: string | null; kept: boolean };
+  created_at: string;
+  started_at: string | null;
+  finished_at: string | null;
+  model: { name: string; sha256: string } | null;
+  reused_from: string | null;
+  error: AnalysisError | null;
+  links: Links;
+  /* Only of a single analysis. */
+  result?: Result | null;
+  stability?: Stability | null;
+  /* Only in events. */
+  stability_status?: Status | null;
+}
+
+export interface Page {
+  items: Analysis[];
+  next: string | null;
+}
+
+export interface UploadAnswer {
+  analyses: Analysis[];
+  rejected: { name: string; error: AnalysisError }[];
+}
+
+export interface Picture {
+  duration_s: number;
+  peaks: { columns: number; data: string };
+  spectrogram: { columns: number; bands: number; top_hz: number; floor_db: number; data: string };
+}
+
+export type LiveMessage =
+  | { type: "welcome"; last_event_id: number; resumed: boolean }
+  | { type: "analysis"; event_id: number; analysis: Analysis }
+  | { type: "deleted"; event_id: number; analysis_id: string }
+  | { type: "progress"; analysis_id: string; progress: number };
