@@ -2,6 +2,8 @@
 #include "../../support/cm.h"
 
 #include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <zlib.h>
 
