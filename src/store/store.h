@@ -57,7 +57,8 @@ struct store_upload {
     const char *traceparent; /* NULL or the trace that the job continues */
 };
 #define STORE_KEY_MAX 64
-/* "2026/11/21/<upload id>": spread over folders by the id's own time. */
+/* "2026/11/21/<upload id>": spread over folders by the id's own time. The recording is in bucket
+ * raw under its upload's key, the picture in bucket processed under store_blob_key(analysis_id). */
 void store_blob_key(const char *upload_id, char ret[STORE_KEY_MAX]);
 
 struct store_idempotency {
@@ -99,9 +100,15 @@ struct store_filter {
     int limit;                  /* 1..1000 */
 };
 typedef int store_each(void *ctx, const struct store_analysis *analysis); /* non-zero stops */
-/* Newest first. *ret_cursor: for the next page, NULL when this is the last; caller frees.
- * ERR_BAD_REQUEST for a cursor that is none. Cost grows with the page, not with the table, without
- * text. */
+#define STORE_SCAN_MAX 20000 /* rows that one call looks at for `text` */
+#define STORE_NAMES_ONE                                                                            \
+    12 /* a text of so many hex digits (and '-') that begins exactly one id or                     \
+        * sha256 finds that one alone, at once */
+/* Newest first; since_ms <= created < until_ms. *ret_cursor: for the next page, NULL when this is
+ * the last; caller frees. With text a page may hold fewer than `limit`, even none, and still have a
+ * next one. `each` is called after the snapshot, so it may call the store; when it stops, the
+ * cursor goes on behind the row that stopped it. ERR_BAD_REQUEST for a cursor that is none. Cost
+ * grows with the page, not with the table. */
 enum err_code store_list(struct db *db, const struct store_filter *filter, store_each *each,
                          void *ctx, char **ret_cursor, struct err *err) MUST_CHECK;
 /* Queued and running. */
@@ -133,6 +140,8 @@ enum err_code store_finish(struct db *db, const char *id, const struct store_res
                            int *ret_stale, struct err *err) MUST_CHECK;
 enum err_code store_fail(struct db *db, const char *id, const struct err *why, int *ret_stale,
                          struct err *err) MUST_CHECK;
+/* failed -> queued, its error forgotten: its message is about to be delivered again. Other states stay. */
+enum err_code store_reopen(struct db *db, const char *id, struct err *err) MUST_CHECK;
 /* "" -> queued, with an outbox row; asking twice changes nothing. ERR_CONFLICT unless done;
  * ERR_GONE. */
 enum err_code store_stability_ask(struct db *db, const char *id, struct err *err) MUST_CHECK;
@@ -157,8 +166,8 @@ typedef int store_each_blob(void *ctx, int64_t row, int bucket, const char *key)
 enum err_code store_blobs_to_delete(struct db *db, int limit, store_each_blob *each, void *ctx,
                                     struct err *err) MUST_CHECK;
 enum err_code store_blob_deleted(struct db *db, int64_t row, struct err *err) MUST_CHECK;
-/* 1 in *ret when a row (upload or pending deletion) refers to the upload id of this blob key: what
- * doctor asks. */
+/* 1 in *ret when a row (upload, analysis or pending deletion) refers to the id of this blob key, an
+ * upload's or, for pictures, an analysis's: what doctor asks. */
 enum err_code store_knows_upload(struct db *db, const char *upload_id, int *ret,
                                  struct err *err) MUST_CHECK;
 /* Calls for each upload whose recording should be stored, for doctor. */

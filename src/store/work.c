@@ -1,0 +1,258 @@
+/* The life of an analysis: checked, started, requeued, done, failed; and its stability panel.
+ *
+ * Each transition is one UPDATE whose WHERE names the states it may leave, so two workers that
+ * finish the same analysis, or a worker whose analysis was deleted, cannot both win: the UPDATE
+ * that changes no row is the stale one. done and failed are left by no UPDATE at all.
+ *
+ *   store_checked  queued (once) -> done by reuse, or stays queued with a job for ml_inference
+ *   store_start    queued, running -> running      store_requeue  running -> queued
+ *   store_finish   queued, running -> done         store_fail     queued, running -> failed
+ *
+ * Any thread; the works may run on another one, and again. */
+#include "internal.h"
+
+#include <string.h>
+
+/* What follows when an analysis got final: one waits less, who asked is told. */
+static enum err_code tx_final(struct db_tx *tx, const char *id, const char *type, int drop_audio,
+                              int64_t now, struct err *err)
+{
+    _cleanup_(db_rows_done) struct db_rows *rows = NULL;
+    char upload_id[ID_TEXT] = "";
+    int found = 0;
+    enum err_code code = store_first(tx, "SELECT upload_id FROM analyses WHERE id = ?1", &rows,
+                                     &found, err, DB_T(id));
+    if (!code && found)
+        store_copy(upload_id, sizeof upload_id, rows, 0);
+    if (!code)
+        code = store_tx_waiting(tx, -1, err);
+    if (!code)
+        code = store_tx_settle(tx, upload_id, drop_audio, now, err);
+    if (!code)
+        code = store_tx_notify(tx, id, type, now, err);
+    return code ? code : store_tx_event(tx, id, 0, now, err);
+}
+
+/* --- checked ------------------------------------------------------------------------------ */
+
+struct checked {
+    const char *id, *model_sha256, *traceparent;
+    int reused, stale; /* out */
+};
+
+/* The newest result for the same bytes and model: its analysis in `source`, "" for none. `origin`
+ * is what the copy names: the analysis that was really done, as long as it is there. */
+static enum err_code find_source(struct db_tx *tx, const char *sha256, const char *model_sha256,
+                                 char source[ID_TEXT], char origin[ID_TEXT], struct err *err)
+{
+    _cleanup_(db_rows_done) struct db_rows *rows = NULL;
+    int found = 0;
+    enum err_code code =
+        store_first(tx,
+                    "SELECT a.id, COALESCE(o.id, a.id) FROM analyses a "
+                    "LEFT JOIN analyses o ON o.id = a.reused_from "
+                    "WHERE a.sha256 = ?1 AND a.model_sha256 = ?2 AND a.status = 'done' "
+                    "AND EXISTS (SELECT 1 FROM results WHERE analysis_id = a.id) "
+                    "ORDER BY a.finished_ms DESC LIMIT 1",
+                    &rows, &found, err, DB_T(sha256), DB_T(model_sha256));
+    source[0] = '\0';
+    if (!code && found) {
+        store_copy(source, ID_TEXT, rows, 0);
+        store_copy(origin, ID_TEXT, rows, 1);
+    }
+    return code;
+}
+
+static enum err_code copy_result(struct db_tx *tx, const char *id, const char *source,
+                                 const char *origin, int64_t now, struct err *err)
+{
+    enum err_code code =
+        db_exec(tx,
+                "UPDATE analyses SET status = 'done', finished_ms = ?4, reused_from = ?3, "
+                "(verdict, llr, p, duration_s, speech_s, model_name, model_sha256) = "
+                "(SELECT s.verdict, s.llr, s.p, s.duration_s, s.speech_s, s.model_name, "
+                "s.model_sha256 FROM analyses s WHERE s.id = ?2) "
+                "WHERE id = ?1",
+                NULL, err, DB_T(id), DB_T(source), DB_T(origin), DB_I(now));
+    if (!code)
+        code = db_exec(tx,
+                       "INSERT INTO results (analysis_id, json) "
+                       "SELECT ?1, json FROM results WHERE analysis_id = ?2",
+                       NULL, err, DB_T(id), DB_T(source));
+    return code ? code : tx_final(tx, id, "analysis.done", 0, now, err);
+}
+
+static enum err_code checked_work(struct db_tx *tx, void *ctx, struct err *err)
+{
+    struct checked *c = ctx;
+    int64_t now = time_now_ms(), changed = 0;
+    c->reused = c->stale = 0;
+    /* Once: the message that asked for the check may come again. */
+    enum err_code code = db_exec(tx,
+                                 "UPDATE analyses SET checked_ms = ?2 WHERE id = ?1 "
+                                 "AND status = 'queued' AND checked_ms IS NULL",
+                                 &changed, err, DB_T(c->id), DB_I(now));
+    if (code || !changed) {
+        c->stale = 1;
+        return code;
+    }
+    _cleanup_(db_rows_done) struct db_rows *rows = NULL;
+    char source[ID_TEXT] = "", origin[ID_TEXT], sha256[SHA256_HEX] = "";
+    int found = 0, fresh = 0;
+    code = store_first(tx, "SELECT sha256, fresh FROM analyses WHERE id = ?1", &rows, &found, err,
+                       DB_T(c->id));
+    if (!code && found) {
+        store_copy(sha256, sizeof sha256, rows, 0);
+        fresh = (int)db_int(rows, 1);
+    }
+    if (!code && !fresh)
+        code = find_source(tx, sha256, c->model_sha256, source, origin, err);
+    if (code)
+        return code;
+    c->reused = source[0] != '\0';
+    if (c->reused)
+        return copy_result(tx, c->id, source, origin, now, err);
+    return store_tx_outbox(tx, QUEUE_ML_INFERENCE, "analysis", c->id, c->traceparent, now, err);
+}
+
+enum err_code store_checked(struct db *db, const char *id, const char *model_sha256,
+                            const char *traceparent, int *ret_reused, int *ret_stale,
+                            struct err *err)
+{
+    struct checked c = {.id = id, .model_sha256 = model_sha256, .traceparent = traceparent};
+    /* Durable: the caller settles its message next, and nobody else would ask for the rest. */
+    enum err_code code = store_write(db, DB_DURABLE, checked_work, &c, err);
+    if (!code) {
+        *ret_reused = c.reused;
+        *ret_stale = c.stale;
+    }
+    return code;
+}
+
+/* --- started, requeued -------------------------------------------------------------------- */
+
+struct start {
+    const char *id;
+    struct store_analysis analysis; /* out */
+    int stale;
+};
+
+static enum err_code start_work(struct db_tx *tx, void *ctx, struct err *err)
+{
+    struct start *s = ctx;
+    int64_t now = time_now_ms(), changed = 0;
+    s->stale = 0;
+    enum err_code code = db_exec(tx,
+                                 "UPDATE analyses SET status = 'running', started_ms = ?2, "
+                                 "runs = runs + 1 "
+                                 "WHERE id = ?1 AND status IN ('queued', 'running')",
+                                 &changed, err, DB_T(s->id), DB_I(now));
+    if (code || !changed) {
+        s->stale = 1;
+        return code;
+    }
+    code = store_tx_event(tx, s->id, 0, now, err);
+    return code ? code : store_tx_get(tx, s->id, &s->analysis, err);
+}
+
+enum err_code store_start(struct db *db, const char *id, struct store_analysis *ret, int *ret_stale,
+                          struct err *err)
+{
+    struct start s = {.id = id};
+    /* Relaxed: lost with a power cut, it is queued and its message comes again. */
+    enum err_code code = store_write(db, DB_RELAXED, start_work, &s, err);
+    if (code)
+        return code;
+    *ret_stale = s.stale;
+    if (!s.stale)
+        *ret = s.analysis;
+    return ERR_OK;
+}
+
+static enum err_code requeue_work(struct db_tx *tx, void *ctx, struct err *err)
+{
+    const char *id = ctx;
+    int64_t changed = 0;
+    enum err_code code = db_exec(tx,
+                                 "UPDATE analyses SET status = 'queued', started_ms = NULL "
+                                 "WHERE id = ?1 AND status = 'running'",
+                                 &changed, err, DB_T(id));
+    return code || !changed ? code : store_tx_event(tx, id, 0, time_now_ms(), err);
+}
+
+enum err_code store_requeue(struct db *db, const char *id, struct err *err)
+{
+    /* Relaxed: "running" instead of "queued" is no harm, the next try starts from either. */
+    return store_write(db, DB_RELAXED, requeue_work, (void *)(uintptr_t)id, err);
+}
+
+/* --- done, failed ------------------------------------------------------------------------- */
+
+struct finish {
+    const char *id;
+    const struct store_result *result;
+    const struct err *why;
+    int stale; /* out */
+};
+
+static enum err_code finish_work(struct db_tx *tx, void *ctx, struct err *err)
+{
+    struct finish *f = ctx;
+    const struct store_result *r = f->result;
+    int64_t now = time_now_ms(), changed = 0;
+    f->stale = 0;
+    enum err_code code = db_exec(
+        tx,
+        "UPDATE analyses SET status = 'done', finished_ms = ?2, verdict = ?3, llr = ?4, p = ?5, "
+        "duration_s = ?6, speech_s = ?7, model_name = ?8, model_sha256 = ?9 "
+        "WHERE id = ?1 AND status IN ('queued', 'running')",
+        &changed, err, DB_T(f->id), DB_I(now), DB_T(r->verdict), r->scored ? DB_R(r->llr) : DB_N,
+        r->scored ? DB_R(r->p) : DB_N, DB_R(r->duration_s), DB_R(r->speech_s), DB_T(r->model_name),
+        DB_T(r->model_sha256));
+    if (code || !changed) {
+        f->stale = 1;
+        return code;
+    }
+    code = db_exec(tx, "INSERT INTO results (analysis_id, json) VALUES (?1, ?2)", NULL, err,
+                   DB_T(f->id), DB_T(r->json));
+    return code ? code : tx_final(tx, f->id, "analysis.done", r->drop_audio, now, err);
+}
+
+enum err_code store_finish(struct db *db, const char *id, const struct store_result *result,
+                           int *ret_stale, struct err *err)
+{
+    struct finish f = {.id = id, .result = result};
+    /* Durable: the message is settled next; seconds of computing and webhooks hang on it. */
+    enum err_code code = store_write(db, DB_DURABLE, finish_work, &f, err);
+    if (!code)
+        *ret_stale = f.stale;
+    return code;
+}
+
+static enum err_code fail_work(struct db_tx *tx, void *ctx, struct err *err)
+{
+    struct finish *f = ctx;
+    int64_t now = time_now_ms(), changed = 0;
+    f->stale = 0;
+    enum err_code code = db_exec(
+        tx,
+        "UPDATE analyses SET status = 'failed', finished_ms = ?2, error_code = ?3, "
+        "error_text = ?4 WHERE id = ?1 AND status IN ('queued', 'running')",
+        &changed, err, DB_T(f->id), DB_I(now), DB_T(err_slug(f->why->code)), DB_T(f->why->text));
+    if (code || !changed) {
+        f->stale = 1;
+        return code;
+    }
+    return tx_final(tx, f->id, "analysis.failed", 0, now, err);
+}
+
+enum err_code store_fail(struct db *db, const char *id, const struct err *why, int *ret_stale,
+                         struct err *err)
+{
+    struct finish f = {.id = id, .why = why};
+    /* Durable, as for store_finish. */
+    enum err_code code = store_write(db, DB_DURABLE, fail_work, &f, err);
+    if (!code)
+        *ret_stale = f.stale;
+    return code;
+}
