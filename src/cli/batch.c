@@ -44,12 +44,15 @@ static void judge(void *ctx, void *own, size_t item)
 {
     struct batch *batch = ctx;
     struct file_report *report = &batch->ring[item % REPORTS_AHEAD];
+    enum err_code (*make)(struct analysis *, struct media_service *, const char *,
+                          detect_progress *, void *, struct file_report *, struct err *) =
+        batch->engine->stability ? file_report_make_stability : file_report_make;
     double heard = 0;
     if (!own) {
         *report = (struct file_report){.path = xstrdup(batch->paths[item])};
         err_set(&report->error, ERR_NO_MEMORY, "no memory for an analysis");
-    } else if (file_report_make(own, batch->engine->media, batch->paths[item], hear, &heard, report,
-                                NULL) != ERR_OK) {
+    } else if (make(own, batch->engine->media, batch->paths[item], hear, &heard, report, NULL) !=
+               ERR_OK) {
         /* kept in the report */
     }
     progress_file_done();

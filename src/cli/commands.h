@@ -53,6 +53,7 @@ struct engine {
     struct detector *detector;
     struct media_service *media;
     int jobs;
+    int stability; /* 1: batch_run adds the stability panel to each report */
 };
 enum err_code engine_open(const struct engine_options *options, struct engine *ret,
                           struct err *err) MUST_CHECK;

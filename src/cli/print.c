@@ -76,6 +76,54 @@ static void print_parts(FILE *out, const struct detection *d)
     fputc('\n', out);
 }
 
+/* The names of the rows for which `in` says so, one after the other. */
+static void print_variants(FILE *out, const struct stability *s,
+                           int (*in)(const struct stability *, size_t))
+{
+    for (size_t i = 1; i < s->n; i++)
+        if (in(s, i))
+            fprintf(out, " %s", s->rows[i].variant);
+}
+
+static int row_scored(const struct stability *s, size_t i)
+{
+    return s->rows[i].scored;
+}
+
+static int row_flipped(const struct stability *s, size_t i)
+{
+    return s->rows[i].error.code == ERR_OK && s->rows[i].verdict != s->rows[0].verdict;
+}
+
+static void print_stability(FILE *out, const struct file_report *r)
+{
+    const struct stability *s = r->stability;
+    if (!s && r->stability_error.code == ERR_OK)
+        return;
+    fprintf(out, "%14sstability: ", "");
+    if (!s) {
+        print_clean(out, r->stability_error.text);
+        fputs("\n", out);
+        return;
+    }
+    if (s->rows[0].scored) {
+        fprintf(out, "LLR %+.2f, spread %.1f over", s->rows[0].llr, s->spread);
+        print_variants(out, s, row_scored);
+    } else {
+        fputs("no score to compare", out);
+    }
+    fputs(s->flips ? ", verdict flips with" : ", verdict stays", out);
+    print_variants(out, s, row_flipped);
+    for (size_t i = 1; i < s->n; i++)
+        if (s->rows[i].error.code != ERR_OK) {
+            fprintf(out, "; %s failed: ", s->rows[i].variant);
+            print_clean(out, s->rows[i].error.text);
+        }
+    if (s->cut)
+        fprintf(out, " (first %.0f s)", s->seconds);
+    fputc('\n', out);
+}
+
 void print_table_row(FILE *out, const struct file_report *r, int color)
 {
     const struct detection *d = &r->detection;
@@ -103,6 +151,7 @@ void print_table_row(FILE *out, const struct file_report *r, int color)
         fprintf(out, "%14s%s\n", "", text);
     }
     print_parts(out, d);
+    print_stability(out, r);
 }
 
 /* RFC 4180. A cell that a spreadsheet would take for a formula gets a quote mark before it. */

@@ -42,7 +42,8 @@ struct analysis {
     struct detect_window *windows;
     size_t n_windows, cap_windows;
     struct speech_track speech;
-    struct picture *picture; /* the caller's; NULL: nothing to draw */
+    struct speech_track ended; /* of the recording before, for analysis_speech */
+    struct picture *picture;   /* the caller's; NULL: nothing to draw */
 };
 
 static enum err_code meta_number(const struct nn_model *model, const char *key, double low,
@@ -158,6 +159,7 @@ struct analysis *analysis_free(struct analysis *a)
     if (a) {
         nn_session_free(a->session);
         speech_done(&a->speech);
+        speech_done(&a->ended);
         free(a->samples);
         free(a->logband);
         free(a->power);
@@ -170,6 +172,7 @@ struct analysis *analysis_free(struct analysis *a)
 static void forget_samples(struct analysis *a)
 {
     speech_done(&a->speech);
+    speech_done(&a->ended);
     a->held = a->frames = a->n_windows = 0;
     a->first = a->next_frame = 0;
 }
@@ -178,6 +181,11 @@ void analysis_reset(struct analysis *a)
 {
     forget_samples(a);
     a->picture = NULL;
+}
+
+const struct speech_track *analysis_speech(const struct analysis *a)
+{
+    return &a->ended;
 }
 
 void analysis_draw(struct analysis *a, struct picture *picture)
@@ -249,6 +257,8 @@ static void drop_old_samples(struct analysis *a)
 
 enum err_code analysis_feed(struct analysis *a, const float *samples, size_t n, struct err *err)
 {
+    if (a->held == 0)
+        speech_done(&a->ended);
     if (a->picture)
         picture_add_samples(a->picture, samples, n);
     while (n > 0) {
@@ -362,7 +372,10 @@ enum err_code analysis_finish(struct analysis *a, struct detection *ret, struct 
         conclude(a, &d);
         rc = detection_find_parts(&d, err);
     }
+    struct speech_track speech = a->speech;
+    a->speech = (struct speech_track){0};
     analysis_reset(a);
+    a->ended = speech;
     if (rc == ERR_OK)
         *ret = d;
     else

@@ -19,6 +19,7 @@
 #include "../nn/nn.h"
 #include "picture.h"
 #include "result.h"
+#include "speech.h"
 
 /* Speech needed for a verdict, seconds, and what counts as any speech at all. */
 #define DETECT_MIN_SPEECH_S 1.5
@@ -51,6 +52,9 @@ enum err_code analysis_feed(struct analysis *analysis, const float *samples, siz
 /* The answer; free it with detection_done. The analysis is then ready for the next recording. */
 enum err_code analysis_finish(struct analysis *analysis, struct detection *ret,
                               struct err *err) MUST_CHECK;
+/* Where speech was in the recording that analysis_finish (or detect_file) ended last: its `active`
+ * frames, 10 ms each. Borrowed until the analysis is fed again, reset or freed. */
+const struct speech_track *analysis_speech(const struct analysis *analysis);
 /* Forgets what was fed, and draws no more. */
 void analysis_reset(struct analysis *analysis);
 /* From now until the recording ends (analysis_finish, analysis_reset, or detect_file's return) what
