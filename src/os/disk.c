@@ -11,6 +11,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "../base/id.h"
 #include "../base/mem.h"
 
 enum err_code disk_err_code(int errnum)
@@ -44,11 +45,15 @@ enum err_code disk_sync_folder(const char *path, struct err *err)
 static enum err_code make_one(char *path, struct err *err)
 {
     struct stat st;
-    if (mkdir(path, 0700) < 0) {
-        int errnum = errno;
-        if (stat(path, &st) == 0) /* also where making would be EROFS or EACCES */
+    int made = mkdir(path, 0700) == 0;
+    /* There already, also where making would be EROFS or EACCES; or removed again before the look.
+     */
+    for (int errnum = errno, tries = 0; !made; errnum = errno) {
+        if (stat(path, &st) == 0)
             return S_ISDIR(st.st_mode) ? ERR_OK : fail(err, ENOTDIR, "make folder", path);
-        return fail(err, errnum, "make folder", path);
+        if (errnum != EEXIST || ++tries > 100)
+            return fail(err, errnum, "make folder", path);
+        made = mkdir(path, 0700) == 0;
     }
     char *slash = strrchr(path, '/');
     if (!slash)
@@ -88,6 +93,43 @@ enum err_code disk_free_bytes(const char *path, uint64_t *ret, struct err *err)
         return fail(err, errno, "ask for the free space of", path);
     *ret = (uint64_t)fs.f_bavail * fs.f_frsize;
     return ERR_OK;
+}
+
+static enum err_code write_temp(int folder, const char *name, const void *data, size_t size,
+                                struct err *err)
+{
+    _cleanup_close_ int fd =
+        openat(folder, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return fail(err, errno, "make", name);
+    for (size_t done = 0; done < size;) {
+        ssize_t n = write(fd, (const char *)data + done, size - done);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return fail(err, errno, "write", name);
+        done += (size_t)n;
+    }
+    return fsync(fd) < 0 ? fail(err, errno, "sync", name) : ERR_OK;
+}
+
+enum err_code disk_write_file(const char *folder, const char *name, const void *data, size_t size,
+                              struct err *err)
+{
+    char token[17];
+    random_token(token, sizeof token);
+    _cleanup_free_ char *temp = xasprintf(".%s-%s", name, token);
+    _cleanup_close_ int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return fail(err, errno, "open folder", folder);
+    enum err_code rc = write_temp(fd, temp, data, size, err);
+    if (rc == ERR_OK && renameat(fd, temp, fd, name) < 0)
+        rc = fail(err, errno, "make", name);
+    if (rc != ERR_OK) {
+        unlinkat(fd, temp, 0);
+        return rc;
+    }
+    return fsync(fd) < 0 ? fail(err, errno, "sync folder", folder) : ERR_OK;
 }
 
 /* Who holds the lock, as its file says; 0 when it does not. */

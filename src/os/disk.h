@@ -2,6 +2,7 @@
 #ifndef SONDE_OS_DISK_H
 #define SONDE_OS_DISK_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "../base/err.h"
@@ -15,6 +16,9 @@ enum err_code disk_make_folder(const char *path, struct err *err) MUST_CHECK;
 enum err_code disk_free_bytes(const char *path, uint64_t *ret, struct err *err) MUST_CHECK;
 /* fsync of a folder, after a rename or unlink in it. */
 enum err_code disk_sync_folder(const char *path, struct err *err) MUST_CHECK;
+/* A whole file, or none: written under another name in `folder`, synced, renamed, folder synced. */
+enum err_code disk_write_file(const char *folder, const char *name, const void *data, size_t size,
+                              struct err *err) MUST_CHECK;
 /* Takes the folder for this process: a lock (flock) on `path`/lock that ends with the process,
  * however it ends. ERR_DATA_IN_USE names the other's pid. *ret_fd is the lock; close it to give it
  * back. */

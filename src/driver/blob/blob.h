@@ -1,8 +1,10 @@
 /* The blob facade: whole files under a bucket and a key. Drivers: fs (embedded), later s3.
  *
  * A put is all or nothing: whoever sees the key sees all of its bytes, and after ERR_OK a power cut
- * does not lose it. Keys are made by this program ([a-z0-9/._-], no "..", 200 characters at most),
- * never by a client. Threads: shared. */
+ * does not lose it. Keys are made by this program ([a-z0-9/._-], no "..", 200 characters at most,
+ * no part empty or with a dot in front), never by a client; another form is ERR_INTERNAL. No key
+ * may be a folder of another ("a" beside "a/b"): that put is ERR_CONFLICT where the storage has
+ * folders. Writing fails with ERR_NO_SPACE, ERR_READ_ONLY, ERR_UNAVAILABLE … Threads: shared. */
 #ifndef SONDE_DRIVER_BLOB_H
 #define SONDE_DRIVER_BLOB_H
 
@@ -16,7 +18,8 @@ const char *blob_bucket_name(enum blob_bucket bucket); /* "raw" "processed" "mod
 
 struct blob;
 struct blob_options {
-    const char *url; /* "fs:/path/to/folder" */
+    const char
+        *url; /* "fs:/path/to/folder"; for tests also "fault:<n>:<url>", which fails each n-th */
 };
 
 enum err_code blob_open_store(const struct blob_options *options, struct blob **ret,
@@ -41,7 +44,8 @@ enum err_code blob_get(struct blob *blob, enum blob_bucket bucket, const char *k
 /* Deleting what is not there is fine. */
 enum err_code blob_delete(struct blob *blob, enum blob_bucket bucket, const char *key,
                           struct err *err) MUST_CHECK;
-/* Every key of the bucket, in no order; `each` returns non-zero to stop. */
+/* Every key of the bucket, in no order, with the time of its put; what is put or deleted meanwhile
+ * may be among them or not. `each` may call the store, and returns non-zero to stop. */
 typedef int blob_each(void *ctx, const char *key, uint64_t size, int64_t modified_ms);
 enum err_code blob_list(struct blob *blob, enum blob_bucket bucket, blob_each *each, void *ctx,
                         struct err *err) MUST_CHECK;

@@ -1,0 +1,117 @@
+/* The facade: picks the driver, checks lengths, counts hits and misses. Any thread. */
+#include "cache.h"
+
+#include <string.h>
+
+#include "../../base/mem.h"
+#include "../../obs/metrics.h"
+#include "cache_driver.h"
+
+struct cache {
+    const struct cache_driver *driver;
+    void *self;
+    struct metric_series *hit, *miss;
+};
+
+static const struct cache_driver *const drivers[] = {&cache_mem};
+
+static const struct cache_driver *find_driver(const char *url)
+{
+    for (size_t i = 0; i < ARRAY_LEN(drivers); i++) {
+        size_t n = strlen(drivers[i]->scheme);
+        if (strncmp(url, drivers[i]->scheme, n) == 0 && url[n] == ':')
+            return drivers[i];
+    }
+    return NULL;
+}
+
+enum err_code cache_open(const struct cache_options *options, struct cache **ret, struct err *err)
+{
+    *ret = NULL;
+    const struct cache_driver *driver = find_driver(options->url);
+    if (!driver)
+        return err_set(err, ERR_USAGE,
+                       "'%.100s' is no cache that sonde knows; give mem:", options->url);
+    void *self = NULL;
+    enum err_code rc = driver->open(options, &self, err);
+    if (rc != ERR_OK)
+        return rc;
+    struct cache *cache = xalloc(sizeof *cache);
+    cache->driver = driver;
+    cache->self = self;
+    cache->hit = metric_get(METRIC_CACHE, "hit", NULL, NULL);
+    cache->miss = metric_get(METRIC_CACHE, "miss", NULL, NULL);
+    *ret = cache;
+    return ERR_OK;
+}
+
+struct cache *cache_close(struct cache *cache)
+{
+    if (cache)
+        cache->driver->close(cache->self);
+    free(cache);
+    return NULL;
+}
+
+enum err_code cache_ping(struct cache *cache, struct err *err)
+{
+    return cache->driver->ping(cache->self, err);
+}
+
+static enum err_code check_key(const char *key, struct err *err)
+{
+    size_t len = strnlen(key, CACHE_KEY_MAX + 1);
+    if (len >= 1 && len <= CACHE_KEY_MAX)
+        return ERR_OK;
+    return err_set(err, ERR_LIMIT, "a key of the cache has 1 to %d bytes", CACHE_KEY_MAX);
+}
+
+static enum err_code get(struct cache *cache, const char *key, int take, char **ret,
+                         size_t *ret_size, struct err *err)
+{
+    *ret = NULL;
+    *ret_size = 0;
+    enum err_code rc = check_key(key, err);
+    if (rc == ERR_OK)
+        rc = cache->driver->get(cache->self, key, take, ret, ret_size, err);
+    if (rc == ERR_OK)
+        metric_add(*ret ? cache->hit : cache->miss, 1);
+    return rc;
+}
+
+enum err_code cache_get(struct cache *cache, const char *key, char **ret, size_t *ret_size,
+                        struct err *err)
+{
+    return get(cache, key, 0, ret, ret_size, err);
+}
+
+enum err_code cache_take(struct cache *cache, const char *key, char **ret, size_t *ret_size,
+                         struct err *err)
+{
+    return get(cache, key, 1, ret, ret_size, err);
+}
+
+enum err_code cache_set(struct cache *cache, const char *key, const void *value, size_t size,
+                        double ttl_s, struct err *err)
+{
+    if (size > CACHE_VALUE_MAX)
+        return err_set(err, ERR_LIMIT, "a value of the cache has at most %d bytes, not %zu",
+                       CACHE_VALUE_MAX, size);
+    if (!(ttl_s > 0))
+        return cache_delete(cache, key, err);
+    enum err_code rc = check_key(key, err);
+    return rc == ERR_OK ? cache->driver->set(cache->self, key, value, size, ttl_s, err) : rc;
+}
+
+enum err_code cache_delete(struct cache *cache, const char *key, struct err *err)
+{
+    enum err_code rc = check_key(key, err);
+    return rc == ERR_OK ? cache->driver->del(cache->self, key, err) : rc;
+}
+
+enum err_code cache_add(struct cache *cache, const char *key, int64_t by, double ttl_s,
+                        int64_t *ret, struct err *err)
+{
+    enum err_code rc = check_key(key, err);
+    return rc == ERR_OK ? cache->driver->add(cache->self, key, by, ttl_s, ret, err) : rc;
+}
