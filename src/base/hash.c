@@ -63,3 +63,42 @@ enum err_code sha256_fd(int fd, uint64_t max_bytes, char ret_hex[SHA256_HEX], ui
     *ret_bytes = total;
     return ERR_OK;
 }
+
+struct sha256 {
+    EVP_MD_CTX *ctx;
+};
+
+enum err_code sha256_begin(struct sha256 **ret, struct err *err)
+{
+    struct sha256 *hash = xalloc(sizeof *hash);
+    hash->ctx = EVP_MD_CTX_new();
+    if (!hash->ctx || !EVP_DigestInit_ex(hash->ctx, EVP_sha256(), NULL)) {
+        EVP_MD_CTX_free(hash->ctx);
+        free(hash);
+        return err_set(err, ERR_NO_MEMORY, "no memory for SHA-256");
+    }
+    *ret = hash;
+    return ERR_OK;
+}
+
+enum err_code sha256_more(struct sha256 *hash, const void *data, size_t len, struct err *err)
+{
+    if (!EVP_DigestUpdate(hash->ctx, data, len))
+        return err_set(err, ERR_INTERNAL, "SHA-256 failed");
+    return ERR_OK;
+}
+
+enum err_code sha256_end(struct sha256 *hash, char *ret_hex, struct err *err)
+{
+    uint8_t digest[SHA256_BYTES];
+    if (!hash)
+        return ERR_OK;
+    int ok = EVP_DigestFinal_ex(hash->ctx, digest, NULL);
+    EVP_MD_CTX_free(hash->ctx);
+    free(hash);
+    if (!ok)
+        return err_set(err, ERR_INTERNAL, "SHA-256 failed");
+    if (ret_hex)
+        to_hex(digest, ret_hex);
+    return ERR_OK;
+}

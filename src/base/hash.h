@@ -18,4 +18,11 @@ enum err_code sha256_mem(const void *data, size_t len, char ret_hex[SHA256_HEX],
 enum err_code sha256_fd(int fd, uint64_t max_bytes, char ret_hex[SHA256_HEX], uint64_t *ret_bytes,
                         struct err *err) MUST_CHECK;
 
+/* The same in pieces. sha256_end frees; ret_hex NULL: only that. */
+struct sha256;
+enum err_code sha256_begin(struct sha256 **ret, struct err *err) MUST_CHECK;
+enum err_code sha256_more(struct sha256 *hash, const void *data, size_t len,
+                          struct err *err) MUST_CHECK;
+enum err_code sha256_end(struct sha256 *hash, char *ret_hex, struct err *err);
+
 #endif

@@ -32,11 +32,11 @@ static void close_analysis(void *ctx, void *own)
 }
 
 /* detect_file tells the seconds so far; the bar wants what came since. */
-static int hear(void *ctx, double seconds)
+static int hear(void *ctx, const struct detect_state *state)
 {
     double *before = ctx;
-    progress_heard(seconds - *before);
-    *before = seconds;
+    progress_heard(state->seconds - *before);
+    *before = state->seconds;
     return 0;
 }
 

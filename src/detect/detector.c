@@ -10,8 +10,10 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "../base/mem.h"
+#include "../os/clock.h"
 #include "model_blob.h"
 #include "picture.h"
 #include "speech.h"
@@ -396,6 +398,15 @@ static void cleanup_stream(struct media_stream **stream)
     media_close(*stream);
 }
 
+/* What the file's size makes of its stated bit rate; 0: unknown. Only to show progress. */
+static double expected_seconds(int fd, const struct media_info *info)
+{
+    struct stat st;
+    if (info->bit_rate <= 0 || fstat(fd, &st) != 0)
+        return 0;
+    return 8.0 * (double)st.st_size / (double)info->bit_rate;
+}
+
 enum err_code detect_file(struct analysis *a, struct media_service *media, int fd,
                           detect_progress *progress, void *ctx, struct detection *ret,
                           struct media_info *ret_info, struct err *err)
@@ -408,15 +419,26 @@ enum err_code detect_file(struct analysis *a, struct media_service *media, int f
     }
     forget_samples(a);
     enum err_code rc = media_open(media, fd, NULL, &stream, err);
-    uint64_t total = 0;
+    struct detect_state state = {.share = -1};
+    double expected = 0, then = clock_seconds();
     while (rc == ERR_OK) {
         size_t n = 0;
         rc = media_read(stream, samples, FEED_STEP, &n, err);
+        double now = clock_seconds();
+        state.decode_s += now - then;
+        then = now;
         if (rc != ERR_OK || n == 0)
             break;
         rc = analysis_feed(a, samples, n, err);
-        total += n;
-        if (rc == ERR_OK && progress && progress(ctx, (double)total / MEDIA_SAMPLE_RATE) != 0)
+        now = clock_seconds();
+        state.analyse_s += now - then;
+        then = now;
+        if (state.seconds == 0)
+            expected = expected_seconds(fd, media_stream_info(stream));
+        state.seconds += (double)n / MEDIA_SAMPLE_RATE;
+        if (expected > 0)
+            state.share = fmin(state.seconds / expected, 0.99);
+        if (rc == ERR_OK && progress && progress(ctx, &state) != 0)
             rc = err_set(err, ERR_CANCELLED, "cancelled");
     }
     if (rc == ERR_OK)

@@ -62,9 +62,16 @@ void analysis_reset(struct analysis *analysis);
  * Costs about 1 % of the analysis and changes no bit of its answer. */
 void analysis_draw(struct analysis *analysis, struct picture *picture);
 
+/* How far detect_file is. */
+struct detect_state {
+    double seconds;   /* decoded so far */
+    double share;     /* 0 .. 1: how much of the recording, by its size and bit rate; -1: unknown */
+    double decode_s;  /* spent waiting for samples */
+    double analyse_s; /* spent on them */
+};
+typedef int detect_progress(void *ctx, const struct detect_state *state);
 /* Decodes the regular file behind `fd` and analyses it. ret_info may be NULL. `progress` (may be
- * NULL) hears the decoded seconds now and then; a non-zero answer cancels (ERR_CANCELLED). */
-typedef int detect_progress(void *ctx, double seconds);
+ * NULL) is called after each piece; a non-zero answer cancels (ERR_CANCELLED). */
 enum err_code detect_file(struct analysis *analysis, struct media_service *media, int fd,
                           detect_progress *progress, void *ctx, struct detection *ret,
                           struct media_info *ret_info, struct err *err) MUST_CHECK;

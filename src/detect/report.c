@@ -31,10 +31,12 @@ struct onward {
     double seconds;
 };
 
-static int hear_onward(void *ctx, double seconds)
+static int hear_onward(void *ctx, const struct detect_state *state)
 {
     const struct onward *o = ctx;
-    return o->progress ? o->progress(o->ctx, o->seconds + seconds) : 0;
+    struct detect_state all = *state;
+    all.seconds += o->seconds;
+    return o->progress ? o->progress(o->ctx, &all) : 0;
 }
 
 static enum err_code add_stability(struct analysis *analysis, struct media_service *media, int fd,

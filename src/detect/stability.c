@@ -116,8 +116,8 @@ static enum err_code feed_all(struct panel *p, const struct row *row, struct err
         rc = feed_changed(p, row, total, n, err);
         total += n;
         p->analysed += n;
-        if (rc == ERR_OK && p->progress &&
-            p->progress(p->ctx, (double)p->analysed / MEDIA_SAMPLE_RATE) != 0)
+        struct detect_state state = {(double)p->analysed / MEDIA_SAMPLE_RATE, -1, 0, 0};
+        if (rc == ERR_OK && p->progress && p->progress(p->ctx, &state) != 0)
             rc = err_set(err, ERR_CANCELLED, "cancelled");
     }
     if (row == rows)

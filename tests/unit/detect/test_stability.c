@@ -270,10 +270,10 @@ struct killer {
 };
 
 /* Kills the decoding child once that much has been heard. */
-static int kill_then(void *ctx, double seconds)
+static int kill_then(void *ctx, const struct detect_state *heard)
 {
     struct killer *k = ctx;
-    if (k->killed || seconds < k->at_s)
+    if (k->killed || heard->seconds < k->at_s)
         return 0;
     pid_t child = only_child(only_child(getpid()));
     assert_true(child > 1);
@@ -319,9 +319,10 @@ struct counter {
     double seconds;
 };
 
-static int count_then_stop(void *ctx, double seconds)
+static int count_then_stop(void *ctx, const struct detect_state *heard)
 {
     struct counter *c = ctx;
+    double seconds = heard->seconds;
     assert_true(seconds > c->seconds);
     c->seconds = seconds;
     c->calls++;
