@@ -18,6 +18,10 @@
 #define QUEUE_MAX_RETRIES 3
 #define QUEUE_BODY_MAX    4096
 #define QUEUE_TTL_SECONDS (24 * 3600)
+/* Longer leases and delays are shortened to these, so that a clock that was set back between two
+ * runs holds nothing up for longer. */
+#define QUEUE_LEASE_MAX_SECONDS 3600
+#define QUEUE_DELAY_MAX_SECONDS 3600
 
 /* The queues there are. */
 #define QUEUE_MEDICAL_DATA "medical_data" /* uploaded data to check */
@@ -87,8 +91,9 @@ double queue_backoff(int delivery);
 /* At start, by the only process that uses the table: leases of a process that died end now. */
 enum err_code queue_recover(struct queue *queue, uint64_t *ret_returned,
                             struct err *err) MUST_CHECK;
-/* Moves expired messages to the dead letters; calls `expired` (may be NULL) for each. Call now and
- * then. */
+/* Moves expired messages to the dead letters, and those whose last delivery ended unsettled; calls
+ * `expired` (may be NULL) for each, before it is moved, so after a crash perhaps once more. Call
+ * now and then. */
 typedef void queue_expired(void *ctx, const char *queue, const char *body);
 enum err_code queue_expire(struct queue *queue, queue_expired *expired, void *ctx,
                            struct err *err) MUST_CHECK;
@@ -97,6 +102,7 @@ struct queue_stats {
     uint64_t ready, delayed, leased;
     double oldest_s; /* age of the oldest that is not settled, 0: none */
 };
+/* Of QUEUE_DLQ: the dead letters, as `ready`. */
 enum err_code queue_stats(struct queue *queue, const char *name, struct queue_stats *ret,
                           struct err *err) MUST_CHECK;
 
