@@ -8,7 +8,7 @@
     stored = {};
   }
   var dark = stored.theme === "dark" || (stored.theme !== "light" && matchMedia("(prefers-color-scheme: dark)").matches);
-  var russian = stored.lang === "ru" || (stored.lang !== "en" && /^(ru|be|uk|kk)\b/i.test(navigator.language || ""));
+  var russian = stored.lang === "ru" || (stored.lang !== "en" && /^ru\b/i.test(navigator.language || ""));
   root.dataset.theme = dark ? "dark" : "light";
   root.lang = russian ? "ru" : "en";
 })();

@@ -41,14 +41,13 @@ export function evidenceColour(llr: number, threshold: number, dark: boolean): R
   return oklch(l, 0.02 + 0.115 * strength, x < 0 ? HUMAN_HUE : SYNTHETIC_HUE);
 }
 
-/* 256 colours from silence to full level: from the page's background to its ink, lightness strictly monotonic. */
+/* 256 colours from silence to full level: from the paper over plum to ink, lightness even; no hue of the evidence. */
 export function spectrumScale(dark: boolean): Uint8Array {
   const table = new Uint8Array(256 * 3);
   for (let i = 0; i < 256; i++) {
     const x = i / 255;
     const l = dark ? 0.17 + 0.78 * x : 0.97 - 0.79 * x;
-    const chroma = 0.13 * Math.sin(Math.PI * x) ** 1.2;
-    const rgb = oklch(l, chroma, dark ? 285 - 215 * x : 70 + 205 * x);
+    const rgb = oklch(l, 0.09 * Math.sin(Math.PI * x) ** 1.2, dark ? 330 - 30 * x : 300 + 30 * x);
     table.set(rgb, i * 3);
   }
   return table;

@@ -76,13 +76,13 @@ function hatch(g: CanvasRenderingContext2D, x: number, width: number, h: number,
   g.fillRect(x, h - 3, width, 3);
 }
 
-/* LLR over time around the threshold line, from -4 to 4 beyond it. */
+/* LLR over time around the threshold line, up to 3 to either side. */
 export function paintTrace(canvas: HTMLCanvasElement, evidence: Float32Array, threshold: number, ink: Ink): void {
   const area = prepare(canvas);
   if (!area) return;
   const { g, w, h } = area;
   const middle = Math.round(h / 2);
-  const y = (llr: number) => middle - (Math.max(-4, Math.min(4, llr - threshold)) / 4) * (h / 2 - 3);
+  const y = (llr: number) => middle - (Math.max(-3, Math.min(3, llr - threshold)) / 3) * (h / 2 - 3);
   for (let x = 0; x < w; x++) {
     const llr = evidence[Math.min(evidence.length - 1, Math.floor((x / w) * evidence.length))] ?? NaN;
     if (Number.isNaN(llr)) continue;

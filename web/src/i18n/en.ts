@@ -8,7 +8,6 @@ export const en = {
   settings: { lang: "Language", theme: "Appearance", system: "As the system", light: "Light", dark: "Dark" },
   connection: {
     offline: "Offline – trying again. Nothing that was accepted is lost.",
-    polling: "Live updates are not available; asking every few seconds.",
     back: "Connected again.",
   },
   title: { start: "sonde", history: "History", about: "How it works", missing: "Not found" },
@@ -78,12 +77,12 @@ export const en = {
     because: { no_speech: "No verdict: no speech", too_short: "No verdict: too little speech" } as Record<string, string>,
   },
   row: {
+    head: "probability of synthetic",
     probability: (p: number) => `${percent("en", p)} synthetic`,
     select: (name: string) => `Select ${name}`,
   },
   result: {
     probability: "Probability that the speech is synthetic",
-    probabilityShort: "synthetic",
     noScore: "no score",
     meaning: (p: number, prior: number) => {
       const hundred = Math.round(p * 100);
@@ -155,9 +154,6 @@ export const en = {
     position: "Position in the recording",
     positionValue: (at: number, all: number) => `${clock(at)} of ${clock(all)}`,
     keys: "Click to jump. Keys: space plays, arrows move, Home and End.",
-    wave: "Waveform, coloured by what each moment speaks for",
-    trace: "Evidence over time",
-    spectrogram: "Spectrogram",
     legendHuman: "human",
     legendSynthetic: "synthetic",
     legendNone: "no speech",
@@ -165,7 +161,6 @@ export const en = {
     legendAbove: "above the line: synthetic",
     parts: "Parts that sound synthetic",
     noParts: "No part of it by itself sounds synthetic.",
-    part: (from: number, to: number) => `${clock(from)} to ${clock(to)}`,
     jump: (from: number, to: number, llr: number) => `Jump to ${clock(from)}, synthetic until ${clock(to)}, LLR ${signed("en", llr)}`,
     blurred: "Each point is blurred over about four seconds.",
     cannotPlay: "Your browser cannot play this format.",
@@ -220,7 +215,6 @@ export const en = {
     csv: "Export CSV",
     more: "Show more",
     selected: (count: number) => n(count, "# selected", "# selected"),
-    shown: (count: number) => n(count, "# analysis", "# analyses"),
     removeSelected: "Delete selected",
     clear: "Clear selection",
     empty: "Nothing has been analysed yet.",

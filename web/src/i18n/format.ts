@@ -74,7 +74,7 @@ export function bytes(lang: Lang, value: number): string {
 }
 
 export function seconds(lang: Lang, value: number): string {
-  return number(lang, value, 1, { style: "unit", unit: "second", unitDisplay: "short" });
+  return `${number(lang, value, 1)}\u00a0${lang === "ru" ? "с" : "s"}`;
 }
 
 export function dateTime(lang: Lang, iso: string): string {

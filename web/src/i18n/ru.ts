@@ -9,7 +9,6 @@ export const ru: Dict = {
   settings: { lang: "Язык", theme: "Оформление", system: "Как в системе", light: "Светлое", dark: "Тёмное" },
   connection: {
     offline: "Нет связи – пробуем снова. Всё, что принято, сохранено.",
-    polling: "Мгновенные обновления недоступны; опрашиваем раз в несколько секунд.",
     back: "Связь восстановлена.",
   },
   title: { start: "sonde", history: "История", about: "Как это работает", missing: "Не найдено" },
@@ -78,12 +77,12 @@ export const ru: Dict = {
     because: { no_speech: "Вывода нет: речи не найдено", too_short: "Вывода нет: слишком мало речи" },
   },
   row: {
+    head: "вероятность синтетики",
     probability: (p) => `синтетика ${percent("ru", p)}`,
     select: (name) => `Выбрать ${name}`,
   },
   result: {
     probability: "Вероятность того, что речь синтетическая",
-    probabilityShort: "синтетика",
     noScore: "нет оценки",
     meaning: (p, prior) =>
       `Если бы синтетическими были ${percent("ru", prior)} всех записей, то из 100 записей с таким же измерением синтетическими были бы около ${Math.round(p * 100)}.`,
@@ -153,9 +152,6 @@ export const ru: Dict = {
     position: "Место в записи",
     positionValue: (at, all) => `${clock(at)} из ${clock(all)}`,
     keys: "Щелчок – перейти. Клавиши: пробел – слушать, стрелки – сдвиг, Home и End.",
-    wave: "Форма волны; цвет – за что говорит это место",
-    trace: "Свидетельство во времени",
-    spectrogram: "Спектрограмма",
     legendHuman: "человек",
     legendSynthetic: "синтетика",
     legendNone: "нет речи",
@@ -163,7 +159,6 @@ export const ru: Dict = {
     legendAbove: "выше линии: синтетика",
     parts: "Места, звучащие синтетически",
     noParts: "Ни одно место само по себе не звучит синтетически.",
-    part: (from, to) => `${clock(from)} – ${clock(to)}`,
     jump: (from, to, llr) => `Перейти к ${clock(from)}, синтетика до ${clock(to)}, LLR ${signed("ru", llr)}`,
     blurred: "Каждая точка размыта примерно на четыре секунды.",
     cannotPlay: "Браузер не умеет воспроизводить этот формат.",
@@ -218,7 +213,6 @@ export const ru: Dict = {
     csv: "Выгрузить CSV",
     more: "Показать ещё",
     selected: (count) => n(count, "Выбран #", "Выбрано #", "Выбрано #"),
-    shown: (count) => n(count, "# анализ", "# анализа", "# анализов"),
     removeSelected: "Удалить выбранные",
     clear: "Снять выделение",
     empty: "Пока ничего не проверено.",

@@ -10,7 +10,7 @@ import { backoffMs } from "./backoff";
 const LIST_LIMIT = 50;
 const POLL_MS = 2500;
 const MAX_POLLED = 8;
-/* Longer silence than a few of the server's pings means a dead line; browsers hide pings, so ask by a short request. */
+/* No welcome for this long: the line is no good. */
 const WELCOME_MS = 8000;
 
 export interface StoreLike {
@@ -91,9 +91,8 @@ export class Live {
     try {
       ticket = await getTicket();
     } catch (error) {
-      const away = toProblem(error).code === "network";
-      if (away) this.mode("offline");
-      this.later(!away);
+      if (toProblem(error).code === "network") this.mode("offline");
+      this.later();
       return;
     }
     if (this.stopped || this.socket) return;
@@ -102,7 +101,7 @@ export class Live {
     try {
       socket = new WebSocket(`${scheme}://${location.host}/api/v1/events`);
     } catch {
-      this.later(true);
+      this.later();
       return;
     }
     this.socket = socket;
@@ -130,7 +129,7 @@ export class Live {
     socket.onclose = () => {
       clearTimeout(patience);
       if (this.socket === socket) this.socket = null;
-      if (!this.stopped) this.later(true);
+      if (!this.stopped) this.later();
     };
   }
 
@@ -147,9 +146,9 @@ export class Live {
     }
   }
 
-  private later(ask: boolean): void {
+  private later(): void {
     if (this.stopped) return;
-    if (ask || this.store.getState().connection.mode === "live") this.startPolling();
+    this.startPolling();
     if (this.timer) clearTimeout(this.timer);
     this.timer = setTimeout(() => void this.connect(), backoffMs(this.attempt++));
   }
@@ -162,7 +161,9 @@ export class Live {
       }
       const reached = await this.loadList();
       if (this.stopped || this.pollTimer === null) return;
+      const returned = reached && this.store.getState().connection.mode === "offline";
       this.mode(reached ? "polling" : "offline");
+      if (returned) this.now();
       if (reached) {
         void this.loadInfo();
         await this.pollUnfinished();

@@ -2,20 +2,19 @@
 import type { Result } from "../api/types";
 import { useWords } from "../i18n";
 import { reasonSentence, verdictTitle } from "../i18n/say";
-import type { Known } from "../store/merge";
 import { useAppSelector } from "../store/store";
 import { LlrScale } from "./LlrScale";
 
 const NEAR = 0.35;
 
-export function VerdictPanel({ one, result }: { one: Known; result: Result }) {
+export function VerdictPanel({ result }: { result: Result }) {
   const { t, percent } = useWords();
   const model = useAppSelector((state) => state.connection.info?.model);
   const sameModel = !model?.sha256 || model.sha256 === result.model.sha256;
   const decided = result.verdict !== "inconclusive";
   const near = decided && result.llr !== null && Math.abs(result.llr - result.threshold) < NEAR;
   return (
-    <section className={`verdict verdict-${result.verdict}`} aria-live="polite" data-testid="verdict" data-verdict={result.verdict}>
+    <section className={`verdict verdict-${result.verdict}`} data-testid="verdict" data-verdict={result.verdict}>
       <div className="verdict-words">
         <h2>{verdictTitle(t, { verdict: result.verdict, result })}</h2>
         {decided && result.p_synthetic !== null && <p>{t.result.meaning(result.p_synthetic, result.prior ?? 0.5)}</p>}
@@ -38,7 +37,6 @@ export function VerdictPanel({ one, result }: { one: Known; result: Result }) {
         <p className="figure-label">{result.p_synthetic === null ? t.result.noScore : t.result.probability}</p>
         {result.llr !== null && <LlrScale llr={result.llr} threshold={result.threshold} muted={!decided} />}
       </div>
-      <p className="hidden">{one.file.name}</p>
     </section>
   );
 }

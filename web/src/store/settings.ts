@@ -42,7 +42,7 @@ export function saveSettings(settings: Settings): void {
 }
 
 export function browserLang(language: string): Lang {
-  return /^(ru|be|uk|kk)\b/i.test(language) ? "ru" : "en";
+  return /^ru\b/i.test(language) ? "ru" : "en";
 }
 
 const slice = createSlice({

@@ -167,6 +167,7 @@ export default function History() {
           {filtered && <Button variant="outlined" onClick={() => { setTyped(""); setSearch({}, { replace: true }); }}>{t.history.reset}</Button>}
         </div>
       )}
+      {rows.length > 0 && <p className="list-head" aria-hidden="true">{t.row.head}</p>}
       {rows.length > 0 && (
         <ul className="list" aria-label={t.history.heading} aria-busy={busy} data-testid="history-list">
           {rows.map((one) => (

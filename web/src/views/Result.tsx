@@ -7,7 +7,7 @@ import { getAnalysis } from "../api/client";
 import { toProblem, type Problem } from "../api/problem";
 import { useWords } from "../i18n";
 import { clock } from "../i18n/format";
-import { errorSentences } from "../i18n/say";
+import { errorSentences, verdictTitle } from "../i18n/say";
 import { Actions } from "../parts/Actions";
 import { Details } from "../parts/Details";
 import { Loading } from "../parts/Loading";
@@ -76,7 +76,7 @@ function Pending({ one }: { one: Known }) {
   const { t, percent } = useWords();
   const running = one.status === "running";
   return (
-    <section className="panel pending" aria-live="polite">
+    <section className="panel pending">
       <h2>{running ? t.result.running : t.result.queued}</h2>
       <p>{running ? t.result.runningText : t.result.queuedText}</p>
       <div className="pending-bar">
@@ -119,8 +119,10 @@ export default function Result() {
     );
   }
   const result = one.status === "done" ? one.result : null;
+  const announced = result ? verdictTitle(t, { verdict: result.verdict, result }) : t.status[one.status];
   return (
     <article className="result" data-testid="result" data-status={one.status}>
+      <p className="hidden" role="status">{announced}</p>
       <header className="result-head">
         <div className="result-title">
           <h1 className="file-name">{one.file.name || one.id}</h1>
@@ -143,7 +145,7 @@ export default function Result() {
       {one.status === "done" && !result && problem && <p className="note">{t.result.loadFailed}</p>}
       {result && (
         <>
-          <VerdictPanel one={one} result={result} />
+          <VerdictPanel result={result} />
           <Where key={one.id} one={one} result={result} />
           {result.llr !== null && <StabilityPanel key={`s${one.id}`} one={one} threshold={result.threshold} />}
           <Details one={one} result={result} />

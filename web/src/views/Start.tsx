@@ -58,6 +58,7 @@ function Recent() {
         <h2 id="recent-heading">{t.start.recent}</h2>
         {all.length > 0 && <Link to="/history">{t.start.all}</Link>}
       </div>
+      {all.length > 0 && <p className="list-head" aria-hidden="true">{t.row.head}</p>}
       {all.length > 0 && (
         <ul className="list" data-testid="recent">
           {all.slice(0, RECENT).map((one) => <AnalysisRow key={one.id} one={one} now={now} />)}
