@@ -170,6 +170,8 @@ enum err_code store_blob_deleted(struct db *db, int64_t row, struct err *err) MU
  * upload's or, for pictures, an analysis's: what doctor asks. */
 enum err_code store_knows_upload(struct db *db, const char *upload_id, int *ret,
                                  struct err *err) MUST_CHECK;
+/* The upload's recording is gone without its row knowing (a backup taken while it was deleted). */
+enum err_code store_audio_gone(struct db *db, const char *upload_id, struct err *err) MUST_CHECK;
 /* Calls for each upload whose recording should be stored, for doctor. */
 typedef int store_each_upload(void *ctx, const char *upload_id, uint64_t bytes, const char *sha256);
 enum err_code store_each_kept(struct db *db, store_each_upload *each, void *ctx,
