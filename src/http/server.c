@@ -1,0 +1,202 @@
+/* Starting and stopping the server: libmicrohttpd with epoll on a few threads, our own listening
+ * socket, a thread that watches the connections.
+ *
+ * Who frees what: a connection's entry ends with libmicrohttpd's notice of its end, a request with
+ * the notice of its completion, the server in http_server_stop, when both have happened for all.
+ *
+ * Figures asked for at a scrape come through a hook, so that requests do not pay for them. */
+#include "internal.h"
+
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "../base/mem.h"
+#include "../os/clock.h"
+
+/* For the head of a request and, behind it, that of the answer. */
+#define POOL_SIZE       (HTTP_HEADERS_MAX + 4096)
+#define LOOPS_MAX       4
+#define CONNECTIONS_MAX 20000
+#define STOP_TURN_NS    10000000 /* how often a stopping server looks whether all have ended */
+
+static void on_connection(void *cls, struct MHD_Connection *mhd, void **context,
+                          enum MHD_ConnectionNotificationCode what)
+{
+    struct http_server *server = cls;
+    if (what == MHD_CONNECTION_NOTIFY_STARTED) {
+        int fd = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+        *context = watch_add(
+            server->watch, fd,
+            MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS)->client_addr);
+    } else if (*context) {
+        watch_remove(server->watch, *context);
+        *context = NULL;
+    }
+}
+
+/* Escapes stay as they are: target.c has read them. */
+static size_t keep_escapes(void *cls, struct MHD_Connection *mhd, char *text)
+{
+    (void)cls;
+    (void)mhd;
+    return strlen(text);
+}
+
+static void fill_metrics(void *ctx)
+{
+    struct http_server *server = ctx;
+    metric_set(metric_get(METRIC_HTTP_IN_FLIGHT, NULL, NULL, NULL),
+               (double)atomic_load(&server->active));
+    metric_set(metric_get(METRIC_HTTP_CONNECTIONS, NULL, NULL, NULL),
+               (double)watch_count(server->watch));
+    metric_add(metric_get(METRIC_HTTP_RECEIVED, NULL, NULL, NULL),
+               (double)atomic_exchange(&server->received, 0));
+}
+
+static void on_turn(void *ctx)
+{
+    run_retries(ctx);
+}
+
+static void set_defaults(struct http_config *config)
+{
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    if (config->loops <= 0)
+        config->loops = processors < 1 ? 1 : processors > LOOPS_MAX ? LOOPS_MAX : (int)processors;
+    if (config->max_connections <= 0)
+        config->max_connections = CONNECTIONS_MAX;
+    if (config->idle_s <= 0)
+        config->idle_s = 60;
+    if (config->header_s <= 0)
+        config->header_s = 15;
+    if (config->min_body_rate <= 0)
+        config->min_body_rate = 500;
+}
+
+static enum err_code start_daemon(struct http_server *server, struct err *err)
+{
+    const struct http_config *config = &server->config;
+    unsigned flags =
+        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ITC | MHD_ALLOW_SUSPEND_RESUME | MHD_ALLOW_UPGRADE;
+    unsigned idle = config->idle_s < 1 ? 1 : (unsigned)(config->idle_s + 0.5);
+    struct MHD_OptionItem threads[] = {
+        {config->loops > 1 ? MHD_OPTION_THREAD_POOL_SIZE : MHD_OPTION_END, config->loops, NULL},
+        {MHD_OPTION_END, 0, NULL}};
+    server->daemon = MHD_start_daemon(
+        flags, 0, NULL, NULL, life_access, server, MHD_OPTION_LISTEN_SOCKET, server->listen_fd,
+        MHD_OPTION_ARRAY, threads, MHD_OPTION_NOTIFY_COMPLETED, life_completed, server,
+        MHD_OPTION_NOTIFY_CONNECTION, on_connection, server, MHD_OPTION_URI_LOG_CALLBACK,
+        life_target, server, MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)POOL_SIZE, MHD_OPTION_CONNECTION_LIMIT,
+        (unsigned)config->max_connections, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
+        (unsigned)(config->max_per_ip > 0 ? config->max_per_ip : 0), MHD_OPTION_CONNECTION_TIMEOUT,
+        idle, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
+    if (!server->daemon)
+        return err_set(err, ERR_NO_MEMORY, "the HTTP server could not start");
+    return ERR_OK;
+}
+
+static struct http_server *server_free(struct http_server *server)
+{
+    if (server->watch)
+        metrics_unhook(server);
+    watch_free(server->watch);
+    if (server->listen_fd >= 0)
+        close(server->listen_fd);
+    route_table_free(server->table);
+    guard_free(server->guard);
+    free(server->series);
+    free(server->host);
+    free(server->url);
+    pthread_cond_destroy(&server->changed);
+    pthread_mutex_destroy(&server->lock);
+    free(server);
+    return NULL;
+}
+
+static enum err_code start(struct http_server *server, struct err *err)
+{
+    struct http_config *config = &server->config;
+    int any = 0;
+    enum err_code code = route_table_new(config->routes, config->n_routes, &server->table, err);
+    if (code == ERR_OK)
+        code = listen_open(config->listen, &server->listen_fd, &server->port, &server->host, &any,
+                           err);
+    if (code == ERR_OK)
+        code =
+            watch_new(config->header_s, config->idle_s, config->min_body_rate, &server->watch, err);
+    if (code != ERR_OK)
+        return code;
+    server->url = xasprintf("http://%s:%d", server->host, server->port);
+    server->guard = guard_new(any ? NULL : server->host, config->hosts);
+    server->series = xalloc((config->n_routes + 2) * sizeof *server->series);
+    metrics_hook(fill_metrics, server);
+    watch_on_turn(server->watch, on_turn, server);
+    return start_daemon(server, err);
+}
+
+enum err_code http_server_start(const struct http_config *config, struct http_server **ret,
+                                struct err *err)
+{
+    struct http_server *server = xalloc(sizeof *server);
+    pthread_condattr_t attr;
+    server->config = *config;
+    server->listen_fd = -1;
+    set_defaults(&server->config);
+    pthread_mutex_init(&server->lock, NULL);
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&server->changed, &attr);
+    pthread_condattr_destroy(&attr);
+    enum err_code code = start(server, err);
+    *ret = code == ERR_OK ? server : server_free(server);
+    return code;
+}
+
+int http_server_port(const struct http_server *server)
+{
+    return server->port;
+}
+
+const char *http_server_url(const struct http_server *server)
+{
+    return server->url;
+}
+
+/* Waits until no request is under way, or the time has come. */
+static void wait_for_requests(struct http_server *server, uint64_t until_ns)
+{
+    struct timespec turn = {0, STOP_TURN_NS};
+    while (atomic_load(&server->active) > 0 && clock_ns() < until_ns)
+        nanosleep(&turn, NULL);
+}
+
+/* Handlers that still run must return before their connections can be ended: the application's
+ * memory is theirs, too. What the pool had refused is tried on by the watching thread. */
+static void wait_for_workers(struct http_server *server)
+{
+    pthread_mutex_lock(&server->lock);
+    server->closing = 1;
+    while (server->suspended > 0)
+        pthread_cond_wait(&server->changed, &server->lock);
+    pthread_mutex_unlock(&server->lock);
+}
+
+struct http_server *http_server_stop(struct http_server *server, double grace_s)
+{
+    if (!server)
+        return NULL;
+    atomic_store(&server->stopping, 1);
+    MHD_quiesce_daemon(server->daemon);
+    shutdown(server->listen_fd, SHUT_RDWR); /* or clients would still be queued by the kernel */
+    wait_for_requests(server, clock_ns() + (uint64_t)(grace_s * 1e9));
+    if (atomic_load(&server->active) > 0) {
+        watch_cut_all(server->watch);
+        run_cancel_parked(server);
+    }
+    wait_for_workers(server);
+    MHD_stop_daemon(server->daemon);
+    return server_free(server);
+}
