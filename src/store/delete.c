@@ -297,3 +297,17 @@ enum err_code store_each_kept(struct db *db, store_each_upload *each, void *ctx,
     }
     return ERR_OK;
 }
+
+static enum err_code audio_gone_work(struct db_tx *tx, void *ctx, struct err *err)
+{
+    return db_exec(tx,
+                   "UPDATE uploads SET audio_deleted_ms = ?2 WHERE id = ?1 AND "
+                   "audio_deleted_ms IS NULL",
+                   NULL, err, DB_T(ctx), DB_I(time_now_ms()));
+}
+
+enum err_code store_audio_gone(struct db *db, const char *upload_id, struct err *err)
+{
+    /* Relaxed: only backups say so, and a backup is whole once its manifest is there. */
+    return store_write(db, DB_RELAXED, audio_gone_work, (void *)(uintptr_t)upload_id, err);
+}

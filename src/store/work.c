@@ -256,3 +256,32 @@ enum err_code store_fail(struct db *db, const char *id, const struct err *why, i
         *ret_stale = f.stale;
     return code;
 }
+
+/* --- open again --------------------------------------------------------------------------- */
+
+static enum err_code reopen_work(struct db_tx *tx, void *ctx, struct err *err)
+{
+    const char *id = ctx;
+    int64_t changed = 0;
+    enum err_code code = db_exec(tx,
+                                 "UPDATE analyses SET status = 'queued', started_ms = NULL, "
+                                 "finished_ms = NULL, error_code = NULL, error_text = NULL "
+                                 "WHERE id = ?1 AND status = 'failed'",
+                                 &changed, err, DB_T(id));
+    if (code || !changed)
+        return code;
+    /* Its recording must not expire meanwhile. */
+    code = db_exec(tx,
+                   "UPDATE uploads SET settled_ms = NULL WHERE id = "
+                   "(SELECT upload_id FROM analyses WHERE id = ?1)",
+                   NULL, err, DB_T(id));
+    if (!code)
+        code = store_tx_waiting(tx, 1, err);
+    return code ? code : store_tx_event(tx, id, 0, time_now_ms(), err);
+}
+
+enum err_code store_reopen(struct db *db, const char *id, struct err *err)
+{
+    /* Durable: the message that is put back after this must not find the analysis failed. */
+    return store_write(db, DB_DURABLE, reopen_work, (void *)(uintptr_t)id, err);
+}
