@@ -26,11 +26,16 @@ struct ws_callbacks {
 
 enum err_code ws_hub_new(const struct ws_callbacks *callbacks, void *ctx, double ping_s,
                          int max_connections, struct ws_hub **ret, struct err *err) MUST_CHECK;
-/* Closes every connection with 1001. NULL is fine. Returns NULL. */
+/* Closes every connection with 1001, waits for that at most a second, and takes no more
+ * (shutting_down). Stop the hub, then the HTTP server, which may still hold a handshake, then free
+ * the hub. NULL is fine. */
+void ws_hub_stop(struct ws_hub *hub);
+/* ws_hub_stop and free. NULL is fine. Returns NULL. */
 struct ws_hub *ws_hub_free(struct ws_hub *hub);
 
 /* Answers 101 and hands the connection to the hub, or an error: no upgrade asked (426), wrong
- * version, Origin of another site (cross_site), too many (busy). */
+ * version, Origin of another site (cross_site), too many (busy); then the context stays the
+ * caller's. */
 enum err_code http_reply_websocket(struct http_request *request, struct ws_hub *hub, void *context,
                                    void (*release)(void *context), struct err *err) MUST_CHECK;
 
@@ -41,7 +46,9 @@ void ws_subscribe(struct ws_hub *hub, ws_id id, int on);
 void ws_broadcast(struct ws_hub *hub, const char *text, size_t size);
 void ws_close(struct ws_hub *hub, ws_id id, int code, const char *reason);
 int ws_count(const struct ws_hub *hub);
-/* Runs `call` on the hub's thread after `seconds` (a hello that does not come). */
-void ws_after(struct ws_hub *hub, double seconds, void (*call)(void *ctx, ws_id id), ws_id id);
+/* Runs `call` on the hub's thread after `seconds`, if the connection is still open then (a hello
+ * that does not come). */
+typedef void ws_call(void *ctx, ws_id id, void *context);
+void ws_after(struct ws_hub *hub, double seconds, ws_call *call, ws_id id);
 
 #endif
