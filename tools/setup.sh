@@ -6,7 +6,7 @@ set -eu
 cd "$(dirname "$0")/.."
 
 build="gcc libc6-dev meson ninja-build pkg-config libjansson-dev libssl-dev libavformat-dev libavcodec-dev
-  libavutil-dev libsoxr-dev libmicrohttpd-dev libsqlite3-dev libwslay-dev libcurl4-openssl-dev zlib1g-dev ca-certificates"
+  libavutil-dev libsoxr-dev libzip-dev libmicrohttpd-dev libsqlite3-dev libwslay-dev libcurl4-openssl-dev zlib1g-dev ca-certificates"
 # Human voice prompts and speech synthesisers: samples for the demonstration and the tests.
 samples="asterisk-core-sounds-en-wav asterisk-core-sounds-ru-wav
   espeak-ng festival festvox-kallpc16k ffmpeg"
