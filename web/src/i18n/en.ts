@@ -83,6 +83,7 @@ export const en = {
   },
   result: {
     probability: "Probability that the speech is synthetic",
+    scoreLabel: "Score only, no verdict",
     noScore: "no score",
     meaning: (p: number, prior: number) => {
       const hundred = Math.round(p * 100);
@@ -91,7 +92,7 @@ export const en = {
     rates: (falseAlarms: number, misses: number) =>
       `Out of 100 human recordings this model calls about ${Math.round(falseAlarms * 100)} synthetic; out of 100 synthetic ones it misses about ${Math.round(misses * 100)}.`,
     evidence: "Evidence to weigh, not proof. Look at where, at how stable the answer is, and at what else you know.",
-    scoreOnly: "The score below is shown for completeness; with this little to go by it supports no verdict.",
+    scoreOnly: "The score is shown for completeness; with this little to go by it supports no verdict.",
     near: "The score lies close to the threshold: a slightly different recording could have turned the answer.",
     scale: {
       title: "Strength of evidence",
@@ -189,6 +190,7 @@ export const en = {
   },
   details: {
     heading: "Technical details",
+    name: "File",
     sha: "SHA-256 of the recording",
     model: "Model",
     modelSha: "SHA-256 of the weights",

@@ -77,6 +77,11 @@ export function seconds(lang: Lang, value: number): string {
   return `${number(lang, value, 1)}\u00a0${lang === "ru" ? "с" : "s"}`;
 }
 
+/* A length that reads well at any size: 0.9 s, 12.4 s, 1:02. */
+export function length(lang: Lang, value: number): string {
+  return value < 59.95 ? seconds(lang, value) : clock(value);
+}
+
 export function dateTime(lang: Lang, iso: string): string {
   const date = new Date(iso);
   if (Number.isNaN(date.getTime())) return "";

@@ -20,6 +20,7 @@ export interface Words {
   signed: (value: number, digits?: number) => string;
   bytes: (value: number) => string;
   seconds: (value: number) => string;
+  length: (value: number) => string;
   dateTime: (iso: string) => string;
   ago: (iso: string, now: number) => string;
 }
@@ -33,6 +34,7 @@ export function words(lang: Lang): Words {
     signed: (value, digits) => format.signed(lang, value, digits),
     bytes: (value) => format.bytes(lang, value),
     seconds: (value) => format.seconds(lang, value),
+    length: (value) => format.length(lang, value),
     dateTime: (iso) => format.dateTime(lang, iso),
     ago: (iso, now) => format.ago(lang, iso, now),
   };

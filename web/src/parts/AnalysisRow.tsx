@@ -3,7 +3,6 @@ import LinearProgress from "@mui/material/LinearProgress";
 import { memo, type ReactNode } from "react";
 import { Link } from "react-router-dom";
 import { useWords } from "../i18n";
-import { clock } from "../i18n/format";
 import { errorSentences } from "../i18n/say";
 import type { Known } from "../store/merge";
 
@@ -29,14 +28,14 @@ function Answer({ one }: { one: Known }) {
 }
 
 export const AnalysisRow = memo(function AnalysisRow({ one, now, lead }: { one: Known; now: number; lead?: ReactNode }) {
-  const { t, ago, dateTime } = useWords();
+  const { t, ago, dateTime, length } = useWords();
   return (
     <li className="row" data-testid="analysis-row" data-status={one.status} data-id={one.id}>
       {lead}
       <Link className="row-main" to={`/a/${one.id}`}>
         <span className="row-name">{one.file.name || one.id}</span>
         <span className="row-meta">
-          {one.duration_s !== null && <span>{clock(one.duration_s)}</span>}
+          {one.duration_s !== null && <span>{length(one.duration_s)}</span>}
           <time dateTime={one.created_at} title={dateTime(one.created_at)}>{ago(one.created_at, now)}</time>
           {one.status === "failed" && one.error && <span className="row-error">{errorSentences(t, one.error)[0]}</span>}
         </span>

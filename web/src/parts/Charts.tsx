@@ -15,6 +15,7 @@ interface Props {
   threshold: number;
   parts: Part[];
   duration: number;
+  wantsTrace: boolean;
   wantsPicture: boolean;
   position: MutableRefObject<number>;
   moved: MutableRefObject<(time: number) => void>;
@@ -36,7 +37,7 @@ function useWidth(): [(element: HTMLElement | null) => void, number] {
 }
 
 export function Charts(props: Props) {
-  const { drawing, evidence, threshold, parts, duration, wantsPicture, position, moved, onSeek, onToggle } = props;
+  const { drawing, evidence, threshold, parts, duration, wantsTrace, wantsPicture, position, moved, onSeek, onToggle } = props;
   const { t } = useWords();
   const { palette } = useTheme();
   const dark = palette.mode === "dark";
@@ -110,11 +111,13 @@ export function Charts(props: Props) {
         onPointerCancel={() => (dragging.current = false)}
       >
         {wantsPicture && <canvas className="chart-wave" ref={wave} aria-hidden="true" />}
-        <div className="chart-lane">
-          <canvas className="chart-trace" ref={trace} aria-hidden="true" />
-          <span className="lane-label lane-top">{t.where.legendAbove}</span>
-          <span className="lane-label lane-bottom">{t.where.legendBelow}</span>
-        </div>
+        {wantsTrace && (
+          <div className="chart-lane">
+            <canvas className="chart-trace" ref={trace} aria-hidden="true" />
+            <span className="lane-label lane-top">{t.where.legendAbove}</span>
+            <span className="lane-label lane-bottom">{t.where.legendBelow}</span>
+          </div>
+        )}
         {wantsPicture && (
           <div className="chart-lane">
             <canvas className="chart-spectrum" ref={spectrum} aria-hidden="true" />

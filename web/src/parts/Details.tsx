@@ -3,7 +3,6 @@ import IconButton from "@mui/material/IconButton";
 import type { ReactNode } from "react";
 import type { Result } from "../api/types";
 import { useWords } from "../i18n";
-import { clock } from "../i18n/format";
 import type { Known } from "../store/merge";
 import { copyText } from "./clipboard";
 import { Icon } from "./Icon";
@@ -33,7 +32,7 @@ function Hash({ name, value }: { name: string; value: string }) {
 }
 
 export function Details({ one, result }: { one: Known; result: Result }) {
-  const { t, signed, percent, bytes, seconds, dateTime, number } = useWords();
+  const { t, signed, percent, bytes, seconds, length, dateTime, number } = useWords();
   const { media } = result;
   const sha = one.file.sha256 ?? result.sha256;
   const took = one.started_at && one.finished_at ? (Date.parse(one.finished_at) - Date.parse(one.started_at)) / 1000 : null;
@@ -42,6 +41,7 @@ export function Details({ one, result }: { one: Known; result: Result }) {
     <section className="stack-tight" aria-labelledby="details-heading" data-testid="details">
       <h2 id="details-heading">{t.details.heading}</h2>
       <dl className="details">
+        <Item name={t.details.name} wide>{one.file.name}</Item>
         {sha && <Hash name={t.details.sha} value={sha} />}
         <Hash name={t.details.modelSha} value={result.model.sha256} />
         <Hash name={t.details.id} value={one.id} />
@@ -49,8 +49,8 @@ export function Details({ one, result }: { one: Known; result: Result }) {
         <Item name={t.details.llr}>{result.llr === null ? "–" : signed(result.llr, 3)}</Item>
         <Item name={t.details.threshold}>{signed(result.threshold, 3)}</Item>
         {result.prior !== null && <Item name={t.details.prior}>{percent(result.prior)}</Item>}
-        <Item name={t.details.duration}>{clock(result.duration_s, true)}</Item>
-        <Item name={t.details.speech}>{seconds(result.speech_s)}</Item>
+        <Item name={t.details.duration}>{length(result.duration_s)}</Item>
+        <Item name={t.details.speech}>{length(result.speech_s)}</Item>
         {format && <Item name={t.details.format}>{format}</Item>}
         {media?.sample_rate ? <Item name={t.details.sampleRate}>{t.details.hz(media.sample_rate)}</Item> : null}
         {media?.channels ? <Item name={t.details.channels}>{number(media.channels)}</Item> : null}

@@ -15,8 +15,8 @@ export function VerdictPanel({ result }: { result: Result }) {
   const near = decided && result.llr !== null && Math.abs(result.llr - result.threshold) < NEAR;
   return (
     <section className={`verdict verdict-${result.verdict}`} data-testid="verdict" data-verdict={result.verdict}>
+      <h2>{verdictTitle(t, { verdict: result.verdict, result })}</h2>
       <div className="verdict-words">
-        <h2>{verdictTitle(t, { verdict: result.verdict, result })}</h2>
         {decided && result.p_synthetic !== null && <p>{t.result.meaning(result.p_synthetic, result.prior ?? 0.5)}</p>}
         {decided && sameModel && model && model.falseAlarms !== null && model.misses !== null && (
           <p>{t.result.rates(model.falseAlarms, model.misses)}</p>
@@ -34,7 +34,7 @@ export function VerdictPanel({ result }: { result: Result }) {
         <p className="figure" data-testid="probability">
           {result.p_synthetic === null ? <span className="figure-none">–</span> : percent(result.p_synthetic)}
         </p>
-        <p className="figure-label">{result.p_synthetic === null ? t.result.noScore : t.result.probability}</p>
+        <p className="figure-label">{result.p_synthetic === null ? t.result.noScore : decided ? t.result.probability : t.result.scoreLabel}</p>
         {result.llr !== null && <LlrScale llr={result.llr} threshold={result.threshold} muted={!decided} />}
       </div>
     </section>

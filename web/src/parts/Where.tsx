@@ -43,7 +43,12 @@ export function Where({ one, result }: { one: Known; result: Result }) {
   const position = useRef(0);
   const moved = useRef<(time: number) => void>(() => undefined);
   const duration = result.duration_s;
-  const evidence = useMemo(() => evidenceColumns(result.timeline, duration, COLUMNS), [result.timeline, duration]);
+  /* Without a verdict the windows' scores support nothing, so nothing is coloured by them. */
+  const decided = result.verdict !== "inconclusive";
+  const evidence = useMemo(
+    () => evidenceColumns(decided ? result.timeline : [], duration, COLUMNS),
+    [decided, result.timeline, duration],
+  );
 
   const seek = useCallback((time: number, play = false) => {
     position.current = time;
@@ -80,7 +85,7 @@ export function Where({ one, result }: { one: Known; result: Result }) {
     <section className="where" aria-labelledby="where-heading">
       <div className="heading-row">
         <h2 id="where-heading">{t.where.heading}</h2>
-        <Legend />
+        {decided && <Legend />}
       </div>
       {!one.file.kept && <p className="note" data-testid="not-kept">{t.where.notKept}</p>}
       {failed && <p className="note">{t.where.noPicture}</p>}
@@ -94,10 +99,10 @@ export function Where({ one, result }: { one: Known; result: Result }) {
           onError={() => setUnplayable(true)}
         />
       )}
-      {(result.timeline.length > 0 || one.file.kept) && duration > 0 && (
+      {(decided || one.file.kept) && duration > 0 && (
         <Charts
           drawing={drawing} evidence={evidence} threshold={result.threshold} parts={parts} duration={duration}
-          wantsPicture={one.file.kept && !failed} position={position} moved={moved} onSeek={seek} onToggle={toggle}
+          wantsTrace={decided} wantsPicture={one.file.kept && !failed} position={position} moved={moved} onSeek={seek} onToggle={toggle}
         />
       )}
       <div className="transport">
@@ -111,9 +116,9 @@ export function Where({ one, result }: { one: Known; result: Result }) {
             {t.where.cannotPlay} <a href={one.links.audio} download={one.file.name}>{t.actions.audio}</a>
           </p>
         )}
-        <p className="quiet small">{t.where.keys} {t.where.blurred}</p>
+        <p className="quiet small">{t.where.keys} {decided && t.where.blurred}</p>
       </div>
-      {result.timeline.length > 0 && (
+      {decided && (
         <div className="parts">
           <h3>{t.where.parts}</h3>
           {parts.length === 0 ? (

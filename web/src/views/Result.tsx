@@ -6,7 +6,6 @@ import { Link, useParams } from "react-router-dom";
 import { getAnalysis } from "../api/client";
 import { toProblem, type Problem } from "../api/problem";
 import { useWords } from "../i18n";
-import { clock } from "../i18n/format";
 import { errorSentences, verdictTitle } from "../i18n/say";
 import { Actions } from "../parts/Actions";
 import { Details } from "../parts/Details";
@@ -125,9 +124,9 @@ export default function Result() {
       <p className="hidden" role="status">{announced}</p>
       <header className="result-head">
         <div className="result-title">
-          <h1 className="file-name">{one.file.name || one.id}</h1>
+          <h1 className="file-name" title={one.file.name}>{one.file.name || one.id}</h1>
           <p className="row-meta">
-            {one.duration_s !== null && <span>{clock(one.duration_s)}</span>}
+            {one.duration_s !== null && <span>{words.length(one.duration_s)}</span>}
             <span>{words.bytes(one.file.bytes)}</span>
             <time dateTime={one.created_at}>{words.dateTime(one.created_at)}</time>
           </p>
@@ -147,7 +146,7 @@ export default function Result() {
         <>
           <VerdictPanel result={result} />
           <Where key={one.id} one={one} result={result} />
-          {result.llr !== null && <StabilityPanel key={`s${one.id}`} one={one} threshold={result.threshold} />}
+          {(result.verdict !== "inconclusive" || one.stability) && <StabilityPanel key={`s${one.id}`} one={one} threshold={result.threshold} />}
           <Details one={one} result={result} />
         </>
       )}
