@@ -157,8 +157,9 @@ static void frame_begins(wslay_event_context_ptr wslay,
 {
     struct ws_frames *f = user;
     uint64_t size = frame->payload_length;
-    (void)wslay;
     f->frame = size + 2 + 4 + (size < 126 ? 0 : size < 65536 ? 2 : 8);
+    if (frame->opcode == WSLAY_CONNECTION_CLOSE && size == 1) /* half a code: wslay lets it pass */
+        wslay_event_queue_close(wslay, WSLAY_CODE_PROTOCOL_ERROR, NULL, 0);
     if (!(frame->opcode & 8)) /* control frames may stand between fragments */
         f->in_message = !frame->fin;
 }
