@@ -8,8 +8,8 @@
 /* Exit codes of detect and eval, documented in --help and sonde(1). */
 enum { EXIT_ALL_HUMAN = 0, EXIT_ANY_SYNTHETIC = 1, EXIT_USAGE = 2, EXIT_INCOMPLETE = 3 };
 
-extern const struct command command_detect, command_eval, command_model_info, command_completion,
-    command_man;
+extern const struct command command_serve, command_detect, command_eval, command_model_info,
+    command_jobs, command_doctor, command_backup, command_restore, command_completion, command_man;
 /* NULL-terminated. */
 extern const struct command *const commands[];
 

@@ -1,0 +1,101 @@
+/* What all roles of one process share: settings, drivers, detector, pools, and how they start and
+ * end.
+ *
+ * A role is a set of routes, queue consumers and timers. It knows the facades of the drivers and
+ * the store, and not which drivers they are nor which other roles run beside it: they meet in the
+ * database and in the queue only, so that each could run in a process of its own.
+ *
+ *   gateway    pages, health, metrics, info, OpenAPI          health.c routes.c
+ *   upload     takes recordings in                            upload.c
+ *   analyses   lists, shows, deletes, reruns                  analyses.c present.c
+ *   events     WebSocket, Prefer: wait                        events.c waiters.c
+ *   relay      outbox -> queue                                relay.c
+ *   intake     medical_data -> ml_inference                   intake.c
+ *   inference  ml_inference, stability -> results             inference.c
+ *   webhooks   tells others                                   webhooks.c
+ *   keeper     retention, expiry, sweeping, gauges            keeper.c
+ */
+#ifndef SONDE_ROLE_APP_H
+#define SONDE_ROLE_APP_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "../base/err.h"
+#include "../detect/detector.h"
+#include "../driver/blob/blob.h"
+#include "../driver/cache/cache.h"
+#include "../driver/db/db.h"
+#include "../driver/mail/mail.h"
+#include "../driver/queue/queue.h"
+#include "../http/http.h"
+#include "../http/websocket.h"
+#include "../os/pool.h"
+#include "bell.h"
+
+#define KEEP_FOREVER (-1.0)
+
+struct app_settings {
+    const char *listen, *data, *web_dir, *hosts;
+    double keep_audio_days;   /* 0: gone right after the analysis; KEEP_FOREVER */
+    double keep_results_days; /* KEEP_FOREVER, or more than 0 */
+    uint64_t upload_max;      /* bytes of one request's recordings, and of one unpacked zip */
+    uint64_t queue_max;       /* analyses waiting or running before uploads are refused */
+    uint64_t min_free;        /* bytes of free space below which uploads are refused */
+    int workers;              /* threads for requests that wait for storage */
+    int analysts;             /* threads that analyse */
+};
+
+struct consumers;
+struct waiters;
+
+struct app {
+    struct app_settings settings;
+    struct detector *detector;
+    struct media_service *media;
+    char model_name[64], model_sha256[SHA256_HEX];
+
+    int lock_fd;
+    char *spool;
+    struct db *db;
+    struct blob *blob;
+    struct queue *queue;
+    struct cache *cache;
+    struct mail *mail;
+    struct pool *workers;
+    struct http_server *http;
+    struct ws_hub *hub;
+    struct waiters *waiters;
+    json_t *openapi;
+
+    atomic_int stopping;
+    struct bell changed; /* rung after every commit that grew the outbox or the events */
+    pthread_t relay_thread, events_thread, keeper_thread;
+    struct consumers *consumers;
+    int64_t started_ms;
+
+    /* Kept by the keeper for the I/O threads, which must not ask the database or the disk. */
+    atomic_uint_fast64_t waiting, free_bytes;
+    atomic_int model_ok;
+};
+
+/* Opens the data folder and starts every role; returns when the address answers. The engine
+ * (detector, media) stays the caller's. */
+enum err_code app_start(const struct app_settings *settings, struct detector *detector,
+                        struct media_service *media, struct app **ret, struct err *err) MUST_CHECK;
+/* Stops accepting, lets requests finish, hands jobs back, closes. */
+struct app *app_stop(struct app *app);
+
+/* The data folder without the server, for doctor, jobs, backup: database, blobs and queue of
+ * `data`. With `exclusive` the folder is locked (ERR_DATA_IN_USE while a server runs). Only db,
+ * blob, queue, lock_fd, spool are set. */
+enum err_code app_open_data(const char *data, int exclusive, int migrate, struct app *ret,
+                            struct err *err) MUST_CHECK;
+void app_close_data(struct app *app);
+
+/* A second of noise through the decoder program and the network, as any recording goes. */
+enum err_code app_try_detector(struct detector *detector, struct media_service *media,
+                               struct err *err) MUST_CHECK;
+
+#endif

@@ -1,0 +1,323 @@
+/* Live updates: from the store's events to WebSockets, and to requests that wait.
+ *
+ * The event thread reads what the store has noted since it last looked, once per commit at most,
+ * and broadcasts each analysis as it is then. A connection has to show a ticket (from POST
+ * /api/v1/events/tickets, so a page of another site cannot listen) within HELLO_SECONDS. The hub's
+ * thread only parses; what asks the cache or the database runs on a worker. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "../base/log.h"
+#include "../base/mem.h"
+#include "../obs/metrics.h"
+#include "roles.h"
+
+#define TICKET_SECONDS 30
+#define TICKET_TEXT    33
+#define HELLO_SECONDS  5
+#define SOCKETS_MAX    10000
+#define PING_SECONDS   20
+#define RESUME_MAX     1000 /* events sent again to one that was away; more: reload */
+#define PUMP_BATCH     500
+#define CLOSE_TICKET   4401
+#define CLOSE_NO_HELLO 4408
+
+/* What the hub keeps for one connection; hub thread only, after the upgrade. */
+struct listener {
+    int greeted; /* a ticket was shown (not yet checked, when it came in a message) */
+    int64_t after;
+};
+
+/* A hello that a worker checks and answers. */
+struct hello {
+    struct app *app;
+    ws_id id;
+    int checked;
+    int64_t after; /* -1: from now on */
+    char ticket[TICKET_TEXT];
+};
+
+/* --- texts */
+
+static void send_json(struct ws_hub *hub, ws_id id, json_t *json)
+{
+    char *text = json ? json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
+    json_decref(json);
+    if (text && id)
+        ws_send(hub, id, text, strlen(text));
+    else if (text)
+        ws_broadcast(hub, text, strlen(text));
+    free(text);
+}
+
+/* NULL when the analysis is gone meanwhile: its "deleted" follows. */
+static json_t *event_json(struct app *app, const struct store_event *event)
+{
+    json_t *json = NULL;
+    struct store_analysis a;
+    if (event->deleted) {
+        json = json_object();
+        json_object_set_new(json, "type", json_string("deleted"));
+        json_object_set_new(json, "analysis_id", json_string(event->analysis_id));
+    } else if (store_get(app->db, event->analysis_id, &a, NULL) == ERR_OK) {
+        json = json_object();
+        json_object_set_new(json, "type", json_string("analysis"));
+        json_object_set_new(json, "analysis", present_analysis(&a, inference_progress(a.id)));
+    }
+    if (json)
+        json_object_set_new(json, "event_id", json_integer(event->id));
+    return json;
+}
+
+void events_progress(struct app *app, const char *id, double progress)
+{
+    if (ws_count(app->hub) == 0)
+        return;
+    json_t *json = json_object();
+    json_object_set_new(json, "type", json_string("progress"));
+    json_object_set_new(json, "analysis_id", json_string(id));
+    json_object_set_new(json, "progress", json_real(progress));
+    send_json(app->hub, 0, json);
+}
+
+/* --- the event thread */
+
+struct seen {
+    struct app *app;
+    int64_t last;
+    size_t count, cap;
+    struct store_event *list;
+};
+
+static int note(void *ctx, const struct store_event *event)
+{
+    struct seen *seen = ctx;
+    seen->last = event->id;
+    if (try_grow(&seen->list, &seen->cap, seen->count, sizeof *seen->list, PUMP_BATCH + 1) == 0)
+        seen->list[seen->count++] = *event;
+    return 0;
+}
+
+/* Later events of the same analysis carry the same state: only the last of a batch is told. */
+static int told_later(const struct seen *seen, size_t at)
+{
+    for (size_t i = at + 1; i < seen->count; i++)
+        if (strcmp(seen->list[i].analysis_id, seen->list[at].analysis_id) == 0)
+            return 1;
+    return 0;
+}
+
+static void tell(struct app *app, const struct seen *seen)
+{
+    for (size_t i = 0; i < seen->count; i++) {
+        const struct store_event *event = &seen->list[i];
+        struct store_analysis a;
+        if (waiters_has(app->waiters, event->analysis_id) &&
+            (event->deleted || store_get_status(app->db, event->analysis_id, &a, NULL) != ERR_OK ||
+             a.status == STORE_DONE || a.status == STORE_FAILED))
+            waiters_report(app->waiters, event->analysis_id);
+        if (ws_count(app->hub) > 0 && !told_later(seen, i)) {
+            json_t *json = event_json(app, event);
+            if (json)
+                send_json(app->hub, 0, json);
+        }
+    }
+}
+
+void *events_run(void *ctx)
+{
+    struct app *app = ctx;
+    struct seen seen = {.app = app};
+    uint64_t rung = 0;
+    struct err err;
+    while (store_last_event(app->db, &seen.last, &err) != ERR_OK && !atomic_load(&app->stopping))
+        bell_wait(&app->changed, &rung, 1);
+    while (!atomic_load(&app->stopping)) {
+        int complete = 1;
+        static struct log_limit limit;
+        seen.count = 0;
+        if (store_events(app->db, seen.last, PUMP_BATCH, note, &seen, &complete, &err) != ERR_OK) {
+            if (log_allowed(&limit, 10, NULL))
+                log_error(LOG_LEVEL_ERROR, "events cannot be read", &err);
+        } else {
+            tell(app, &seen);
+        }
+        double next = waiters_tick(app->waiters, 1.0);
+        if (seen.count < PUMP_BATCH)
+            bell_wait(&app->changed, &rung, next);
+    }
+    free(seen.list);
+    return NULL;
+}
+
+/* --- a connection's hello */
+
+struct resume {
+    struct app *app;
+    ws_id id;
+    int64_t last;
+};
+
+static int send_event(void *ctx, const struct store_event *event)
+{
+    struct resume *r = ctx;
+    r->last = event->id;
+    json_t *json = event_json(r->app, event);
+    if (json)
+        send_json(r->app->hub, r->id, json);
+    return 0;
+}
+
+static int ignore_event(void *ctx, const struct store_event *event)
+{
+    ++*(int *)ctx;
+    (void)event;
+    return 0;
+}
+
+/* Welcome, what was missed, then live. What happens while this runs is either in the second reading
+ * or broadcast or both: the receiver tells by event_id. */
+static void greet(struct app *app, ws_id id, int64_t after)
+{
+    int complete = 1, missed = 0;
+    int64_t last = 0;
+    if (store_last_event(app->db, &last, NULL) != ERR_OK)
+        goto away;
+    int resumed = after >= 0 && after <= last;
+    if (resumed && store_events(app->db, after, RESUME_MAX + 1, ignore_event, &missed, &complete,
+                                NULL) != ERR_OK)
+        goto away;
+    resumed = resumed && complete && missed <= RESUME_MAX;
+    json_t *json = json_object();
+    json_object_set_new(json, "type", json_string("welcome"));
+    json_object_set_new(json, "last_event_id", json_integer(last));
+    json_object_set_new(json, "resumed", json_boolean(resumed));
+    send_json(app->hub, id, json);
+    struct resume r = {app, id, resumed ? after : last};
+    if (resumed &&
+        store_events(app->db, r.last, RESUME_MAX, send_event, &r, &complete, NULL) != ERR_OK)
+        goto away;
+    ws_subscribe(app->hub, id, 1);
+    if (store_events(app->db, r.last, RESUME_MAX, send_event, &r, &complete, NULL) == ERR_OK)
+        return;
+away:
+    ws_close(app->hub, id, 1011, "the database does not answer");
+}
+
+static int ticket_ok(struct app *app, const char *ticket)
+{
+    char key[16 + TICKET_TEXT];
+    _cleanup_free_ char *value = NULL;
+    size_t size = 0;
+    snprintf(key, sizeof key, "ticket:%s", ticket);
+    return strlen(ticket) == TICKET_TEXT - 1 &&
+           cache_take(app->cache, key, &value, &size, NULL) == ERR_OK && value;
+}
+
+static void hello_work(void *ctx)
+{
+    struct hello *hello = ctx;
+    if (hello->checked || ticket_ok(hello->app, hello->ticket))
+        greet(hello->app, hello->id, hello->after);
+    else
+        ws_close(hello->app->hub, hello->id, CLOSE_TICKET, "unknown or used ticket");
+    free(hello);
+}
+
+static void say_hello(struct app *app, ws_id id, int checked, const char *ticket, int64_t after)
+{
+    struct hello *hello = xalloc(sizeof *hello);
+    *hello = (struct hello){.app = app, .id = id, .checked = checked, .after = after};
+    snprintf(hello->ticket, sizeof hello->ticket, "%s", ticket);
+    if (pool_submit(app->workers, hello_work, hello, NULL) != ERR_OK) {
+        free(hello);
+        ws_close(app->hub, id, 1013, "busy");
+    }
+}
+
+/* --- the hub's callbacks; `context` is a listener */
+
+static void check_hello(void *ctx, ws_id id, void *context)
+{
+    struct app *app = ctx;
+    struct listener *l = context;
+    if (!l->greeted)
+        ws_close(app->hub, id, CLOSE_NO_HELLO, "no hello came");
+}
+
+static void opened(void *ctx, ws_id id, void *context)
+{
+    struct app *app = ctx;
+    struct listener *l = context;
+    if (l->greeted)
+        say_hello(app, id, 1, "", l->after);
+    else
+        ws_after(app->hub, HELLO_SECONDS, check_hello, id);
+}
+
+static void message(void *ctx, ws_id id, void *context, const char *text, size_t size)
+{
+    struct app *app = ctx;
+    struct listener *l = context;
+    json_t *json = json_loadb(text, size, JSON_REJECT_DUPLICATES, NULL);
+    const char *type = json_string_value(json_object_get(json, "type"));
+    const char *ticket = json_string_value(json_object_get(json, "ticket"));
+    const json_t *after = json_object_get(json, "after");
+    if (!l->greeted && type && strcmp(type, "hello") == 0 && ticket) {
+        l->greeted = 1;
+        say_hello(app, id, 0, ticket, json_is_integer(after) ? json_integer_value(after) : -1);
+    } else {
+        ws_close(app->hub, id, 1008, "one hello with a ticket is all that is expected");
+    }
+    json_decref(json);
+}
+
+static void closed(void *ctx, ws_id id, void *context)
+{
+    (void)ctx, (void)id, (void)context;
+}
+
+enum err_code events_open(struct app *app, struct err *err)
+{
+    static const struct ws_callbacks callbacks = {opened, message, closed};
+    return ws_hub_new(&callbacks, app, PING_SECONDS, SOCKETS_MAX, &app->hub, err);
+}
+
+/* --- routes */
+
+enum err_code events_ticket(struct http_request *request, void *ctx, struct err *err)
+{
+    struct app *app = ctx;
+    char ticket[TICKET_TEXT], key[16 + TICKET_TEXT];
+    random_token(ticket, sizeof ticket);
+    snprintf(key, sizeof key, "ticket:%s", ticket);
+    enum err_code rc = cache_set(app->cache, key, "1", 1, TICKET_SECONDS, err);
+    if (rc != ERR_OK)
+        return rc;
+    json_t *json = json_object();
+    json_object_set_new(json, "ticket", json_string(ticket));
+    json_object_set_new(json, "expires_in_s", json_integer(TICKET_SECONDS));
+    http_reply_json(request, 201, json);
+    return ERR_OK;
+}
+
+enum err_code events_socket(struct http_request *request, void *ctx, struct err *err)
+{
+    struct app *app = ctx;
+    const char *ticket = http_query(request, "ticket"), *after = http_query(request, "after");
+    struct listener *l = xalloc(sizeof *l);
+    l->after = -1;
+    if (after && *after)
+        l->after = strtoll(after, NULL, 10);
+    if (ticket) {
+        l->greeted = 1;
+        if (!ticket_ok(app, ticket)) {
+            free(l);
+            return err_set(err, ERR_PERMISSION, "the ticket is unknown, used or too old");
+        }
+    }
+    enum err_code rc = http_reply_websocket(request, app->hub, l, free, err);
+    if (rc != ERR_OK)
+        free(l);
+    return rc;
+}

@@ -1,0 +1,100 @@
+/* Intake: consumes medical_data. Looks whether the stored recording is there as it was accepted,
+ * whether the same bytes were judged by this model before (then that answer is taken), and passes
+ * the rest on to ml_inference. Cheap: nothing is decoded here. */
+#include <string.h>
+#include <unistd.h>
+
+#include "../base/log.h"
+#include "../base/mem.h"
+#include "../base/time.h"
+#include "../obs/metrics.h"
+#include "../os/clock.h"
+#include "roles.h"
+
+static enum err_code look_at_recording(struct app *app, const struct store_analysis *a,
+                                       struct err *err)
+{
+    char key[STORE_KEY_MAX];
+    uint64_t size = 0;
+    _cleanup_close_ int fd = -1;
+    store_blob_key(a->upload_id, key);
+    enum err_code rc = blob_open(app->blob, BLOB_RAW, key, &fd, &size, err);
+    if (rc == ERR_OK && size != a->bytes)
+        return err_set(err, ERR_IO, "the stored recording has %llu bytes instead of %llu",
+                       (unsigned long long)size, (unsigned long long)a->bytes);
+    return rc;
+}
+
+/* The copy of an answer brings its picture along, so that deleting the first does not take it away.
+ */
+static void copy_picture(struct app *app, const char *id)
+{
+    struct store_analysis a;
+    _cleanup_free_ char *data = NULL;
+    size_t size = 0;
+    if (store_get(app->db, id, &a, NULL) != ERR_OK ||
+        blobs_get_picture(app, &a, &data, &size, NULL) != ERR_OK)
+        return; /* then there is none to show */
+    char key[STORE_KEY_MAX];
+    struct err err = {0};
+    store_blob_key(id, key);
+    if (blob_put(app->blob, BLOB_PROCESSED, key, data, size, &err) != ERR_OK)
+        log_error(LOG_LEVEL_WARN, "a picture could not be copied", &err,
+                  LOG_T("labels.analysis", id));
+}
+
+static enum outcome intake_work(struct app *app, void *own, const struct queue_message *message,
+                                const json_t *data, struct err *err)
+{
+    (void)own;
+    const char *id = json_string_value(json_object_get(data, "analysis"));
+    struct store_analysis a;
+    if (!id || !id_valid(id))
+        return OUTCOME_DONE;
+    double started = clock_seconds();
+    metric_observe(metric_get(METRIC_STAGE_SECONDS, "wait_medical_data", NULL, NULL),
+                   (double)(time_steady_ms() - message->published_ms) / 1e3);
+    enum err_code rc = store_get(app->db, id, &a, err);
+    if (rc == ERR_NO_SUCH || (rc == ERR_OK && a.status != STORE_QUEUED))
+        return OUTCOME_DONE; /* deleted, or another delivery was faster */
+    if (rc == ERR_OK)
+        rc = look_at_recording(app, &a, err);
+    int reused = 0, stale = 0;
+    if (rc == ERR_OK)
+        rc = store_checked(app->db, id, app->model_sha256,
+                           json_string_value(json_object_get(data, "traceparent")), &reused, &stale,
+                           err);
+    if (rc != ERR_OK)
+        return OUTCOME_RETRY;
+    if (reused) {
+        copy_picture(app, id);
+        metric_add(metric_get(METRIC_UPLOADS, "reused", NULL, NULL), 1);
+        keeper_sweep(app); /* retention 0 */
+    }
+    metric_observe(metric_get(METRIC_STAGE_SECONDS, "check", NULL, NULL),
+                   clock_seconds() - started);
+    return OUTCOME_DONE;
+}
+
+/* A job of any kind that used up its tries: its analysis says so. */
+static void analysis_died(struct app *app, const json_t *data, const struct err *why)
+{
+    const char *id = json_string_value(json_object_get(data, "analysis"));
+    struct err gave_up, err = {0};
+    int stale = 0;
+    err_set(&gave_up, ERR_GAVE_UP, "tried %d times, the last time: %s", QUEUE_MAX_RETRIES + 1,
+            why->text);
+    if (id && store_fail(app->db, id, &gave_up, &stale, &err) != ERR_OK)
+        log_error(LOG_LEVEL_ERROR, "a failure could not be noted yet", &err,
+                  LOG_T("labels.analysis", id));
+    metric_add(metric_get(METRIC_FAILURES, err_slug(ERR_GAVE_UP), NULL, NULL), 1);
+    metric_add(metric_get(METRIC_ANALYSES, "failed", NULL, NULL), 1);
+}
+
+const struct consumer_kind intake_kind = {
+    .queue = QUEUE_MEDICAL_DATA,
+    .threads = 1,
+    .lease_s = 60,
+    .work = intake_work,
+    .died = analysis_died,
+};

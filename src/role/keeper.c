@@ -1,0 +1,226 @@
+/* The keeper: one thread for what has to happen now and then.
+ *
+ *   each second    looks how much is waiting and how much disk is free, for upload_admit
+ *   each 2 s       deletes blobs that are noted for deletion
+ *   each 10 s      expired messages; dead letters whose analysis does not know of its end
+ *   each minute    retention, old events and idempotency keys
+ *   at the start   blobs that nothing refers to (a crash between storing and accepting)
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "../base/log.h"
+#include "../base/mem.h"
+#include "../base/time.h"
+#include "../obs/metrics.h"
+#include "../os/clock.h"
+#include "../os/disk.h"
+#include "roles.h"
+
+#define SWEEP_BATCH     200
+#define RETENTION_BATCH 500
+#define DAY_MS          86400000.0
+
+void keeper_look(struct app *app)
+{
+    uint64_t waiting = 0, room = 0;
+    if (store_waiting(app->db, &waiting, NULL) == ERR_OK)
+        atomic_store(&app->waiting, waiting);
+    if (disk_free_bytes(app->settings.data, &room, NULL) == ERR_OK)
+        atomic_store(&app->free_bytes, room);
+}
+
+/* --- blobs */
+
+struct sweep {
+    struct app *app;
+    size_t failed, count;
+    struct {
+        int64_t row;
+        int bucket;
+        char key[STORE_KEY_MAX];
+    } list[SWEEP_BATCH];
+};
+
+static int note_blob(void *ctx, int64_t row, int bucket, const char *key)
+{
+    struct sweep *s = ctx;
+    if (s->count == SWEEP_BATCH)
+        return 1;
+    s->list[s->count].row = row;
+    s->list[s->count].bucket = bucket;
+    snprintf(s->list[s->count].key, sizeof s->list[s->count].key, "%s", key);
+    s->count++;
+    return 0;
+}
+
+void keeper_sweep(struct app *app)
+{
+    struct sweep *s = xalloc(sizeof *s);
+    struct err err = {0};
+    static struct log_limit limit;
+    s->app = app;
+    do {
+        s->count = 0;
+        enum err_code rc = store_blobs_to_delete(app->db, SWEEP_BATCH, note_blob, s, &err);
+        for (size_t i = 0; rc == ERR_OK && i < s->count; i++) {
+            rc = blob_delete(app->blob, (enum blob_bucket)s->list[i].bucket, s->list[i].key, &err);
+            if (rc == ERR_OK)
+                rc = store_blob_deleted(app->db, s->list[i].row, &err);
+        }
+        if (rc != ERR_OK) {
+            if (log_allowed(&limit, 60, NULL))
+                log_error(LOG_LEVEL_WARN, "deleting will be tried again", &err);
+            break;
+        }
+    } while (s->count == SWEEP_BATCH);
+    free(s);
+}
+
+/* A blob whose name no row knows, older than this process: an upload that was never accepted. */
+struct orphans {
+    struct app *app;
+    enum blob_bucket bucket;
+    uint64_t removed;
+};
+
+static int remove_orphan(void *ctx, const char *key, uint64_t size, int64_t modified_ms)
+{
+    struct orphans *o = ctx;
+    const char *name = strrchr(key, '/');
+    int known = 1;
+    struct store_analysis a;
+    (void)size;
+    name = name ? name + 1 : key;
+    if (modified_ms >= o->app->started_ms || !id_valid(name))
+        return atomic_load(&o->app->stopping);
+    if (o->bucket == BLOB_RAW) {
+        if (store_knows_upload(o->app->db, name, &known, NULL) != ERR_OK)
+            known = 1;
+    } else {
+        known = store_get_status(o->app->db, name, &a, NULL) != ERR_NO_SUCH;
+    }
+    if (!known && blob_delete(o->app->blob, o->bucket, key, NULL) == ERR_OK)
+        o->removed++;
+    return atomic_load(&o->app->stopping);
+}
+
+static void remove_orphans(struct app *app)
+{
+    static const enum blob_bucket buckets[] = {BLOB_RAW, BLOB_PROCESSED};
+    for (size_t i = 0; i < ARRAY_LEN(buckets); i++) {
+        struct orphans o = {.app = app, .bucket = buckets[i]};
+        struct err err = {0};
+        if (blob_list(app->blob, buckets[i], remove_orphan, &o, &err) != ERR_OK)
+            log_error(LOG_LEVEL_WARN, "storage could not be looked through", &err);
+        if (o.removed > 0)
+            log_event(LOG_LEVEL_INFO, "removed files that no upload refers to",
+                      LOG_T("labels.bucket", blob_bucket_name(buckets[i])),
+                      LOG_I("labels.count", o.removed));
+    }
+}
+
+/* --- dead letters */
+
+struct letters {
+    struct app *app;
+    int64_t looked_ms, newest_ms;
+};
+
+/* An analysis whose message died without its worker knowing (it was killed, or the message grew too
+ * old) says so; one that is final already is left as it is. */
+static int close_analysis(void *ctx, const struct queue_dead_letter *letter)
+{
+    struct letters *l = ctx;
+    if (letter->died_ms > l->newest_ms)
+        l->newest_ms = letter->died_ms;
+    if (letter->died_ms <= l->looked_ms || strcmp(letter->queue, QUEUE_WEBHOOK) == 0)
+        return 0;
+    json_t *data = json_loads(letter->body, 0, NULL);
+    const char *id = json_string_value(json_object_get(data, "analysis"));
+    struct err why = {0}, err = {0};
+    struct store_analysis a;
+    int stale = 0;
+    if (id && store_get_status(l->app->db, id, &a, NULL) == ERR_OK) {
+        if (strcmp(letter->queue, QUEUE_STABILITY) == 0) {
+            if (store_stability_set(l->app->db, id, "failed", NULL, &err) != ERR_OK)
+                l->newest_ms = l->looked_ms; /* look again */
+        } else {
+            err_set(&why, letter->deliveries > QUEUE_MAX_RETRIES ? ERR_GAVE_UP : ERR_EXPIRED,
+                    "given up after %d tries: %.150s", letter->deliveries, letter->reason);
+            if (store_fail(l->app->db, id, &why, &stale, &err) != ERR_OK)
+                l->newest_ms = l->looked_ms;
+        }
+    }
+    json_decref(data);
+    return 0;
+}
+
+static void look_at_letters(struct app *app, int64_t *looked_ms)
+{
+    struct letters l = {app, *looked_ms, *looked_ms};
+    struct err err = {0};
+    if (queue_expire(app->queue, NULL, NULL, &err) != ERR_OK ||
+        queue_dead_list(app->queue, close_analysis, &l, &err) != ERR_OK)
+        log_error(LOG_LEVEL_WARN, "dead letters could not be looked at", &err);
+    else
+        *looked_ms = l.newest_ms;
+}
+
+/* --- retention */
+
+static void expire(struct app *app, double days, const char *what,
+                   enum err_code (*step)(struct db *, int64_t, int, uint64_t *, struct err *))
+{
+    uint64_t count = RETENTION_BATCH, all = 0;
+    struct err err = {0};
+    if (days == KEEP_FOREVER)
+        return;
+    int64_t before = time_now_ms() - (int64_t)(days * DAY_MS);
+    while (count == RETENTION_BATCH && !atomic_load(&app->stopping)) {
+        if (step(app->db, before, RETENTION_BATCH, &count, &err) != ERR_OK) {
+            log_error(LOG_LEVEL_WARN, "retention will be tried again", &err);
+            return;
+        }
+        all += count;
+    }
+    if (all > 0) {
+        metric_add(metric_get(METRIC_RETENTION, what, NULL, NULL), (double)all);
+        log_event(LOG_LEVEL_INFO, "deleted what retention says", LOG_T("labels.what", what),
+                  LOG_I("labels.count", all));
+        keeper_sweep(app);
+    }
+}
+
+static void each_minute(struct app *app)
+{
+    struct err err = {0};
+    expire(app, app->settings.keep_audio_days, "audio", store_expire_audio);
+    expire(app, app->settings.keep_results_days, "results", store_expire_results);
+    if (store_tidy(app->db, &err) != ERR_OK)
+        log_error(LOG_LEVEL_WARN, "tidying will be tried again", &err);
+}
+
+void *keeper_run(void *ctx)
+{
+    struct app *app = ctx;
+    int64_t looked_ms = 0;
+    uint64_t seen = 0;
+    struct bell pause; /* app.changed rings often: the keeper only watches the clock */
+    bell_init(&pause);
+    for (unsigned second = 0; !atomic_load(&app->stopping); second++) {
+        keeper_look(app);
+        if (second == 0)
+            remove_orphans(app);
+        if (second % 2 == 0)
+            keeper_sweep(app);
+        if (second % 10 == 0)
+            look_at_letters(app, &looked_ms);
+        if (second % 60 == 0)
+            each_minute(app);
+        for (int i = 0; i < 10 && !atomic_load(&app->stopping); i++)
+            bell_wait(&pause, &seen, 0.1);
+    }
+    bell_done(&pause);
+    return NULL;
+}

@@ -1,0 +1,90 @@
+/* What the roles of src/role offer to app.c, to the route table and to each other. */
+#ifndef SONDE_ROLE_ROLES_H
+#define SONDE_ROLE_ROLES_H
+
+#include <jansson.h>
+
+#include "../store/store.h"
+#include "app.h"
+
+/* --- routes.c: the table of all routes */
+extern const struct http_route app_routes[];
+extern const size_t app_n_routes;
+enum err_code routes_openapi(json_t **ret, struct err *err) MUST_CHECK;
+
+/* --- handlers, by file */
+http_handler health_alive, health_ready, health_metrics, health_info, health_openapi; /* health.c */
+http_admit upload_admit;                                                              /* upload.c */
+http_handler upload_one, upload_many;
+http_handler status_get, analyses_list, analyses_get, analyses_delete,
+    analyses_rerun; /* analyses.c */
+http_handler analyses_stability, analyses_result, analyses_audio, analyses_picture;
+http_handler events_ticket, events_socket; /* events.c */
+http_handler webhooks_add, webhooks_list, webhooks_delete, webhooks_deliveries, webhooks_test;
+
+/* --- present.c: store rows as the API's objects */
+json_t *present_analysis(const struct store_analysis *analysis, double progress);
+/* With "result" and "stability"; NULL with err. */
+enum err_code present_whole(struct app *app, const struct store_analysis *analysis, json_t **ret,
+                            struct err *err) MUST_CHECK;
+json_t *present_links(const char *id);
+
+/* --- waiters.c: requests that are held back until an analysis is final */
+struct waiters *waiters_new(void);
+struct waiters *waiters_free(struct waiters *waiters);
+/* Takes the deferred request: it is resumed with `handle` once, when the analysis is reported or
+ * after `seconds`. At most WAITERS_MAX; ERR_BUSY then. */
+#define WAITERS_MAX 1000
+enum err_code waiters_add(struct waiters *waiters, const char *id, struct http_request *request,
+                          double seconds, http_handler *handle, struct err *err) MUST_CHECK;
+int waiters_has(struct waiters *waiters, const char *id);
+void waiters_report(struct waiters *waiters, const char *id); /* it is final */
+void waiters_report_all(struct waiters *waiters);             /* shutting down */
+/* Resumes those whose time is up; returns the seconds until the next one, at most `most`. */
+double waiters_tick(struct waiters *waiters, double most);
+/* Replies to `request` once `id` is final or its time is up: with the whole analysis or as
+ * `unfinished` does. */
+enum err_code wait_for_analysis(struct app *app, struct http_request *request, const char *id,
+                                http_handler *handle, struct err *err) MUST_CHECK;
+
+/* --- events.c */
+enum err_code events_open(struct app *app, struct err *err) MUST_CHECK; /* the hub */
+void *events_run(void *app);                                            /* thread */
+void events_progress(struct app *app, const char *id, double progress);
+
+/* --- consumers.c: threads that take from a queue */
+enum outcome { OUTCOME_DONE, OUTCOME_RETRY, OUTCOME_GIVE_BACK };
+struct consumer_kind {
+    const char *queue;
+    int threads; /* 0: settings.analysts */
+    double lease_s;
+    int nice;
+    void *(*open)(struct app *app, int thread, struct err *err); /* a thread's own state, or NULL */
+    void (*close)(void *own);
+    /* `data` is the message's JSON. RETRY and GIVE_BACK: `err` says why. */
+    enum outcome (*work)(struct app *app, void *own, const struct queue_message *message,
+                         const json_t *data, struct err *err);
+    /* Retries are used up. */
+    void (*died)(struct app *app, const json_t *data, const struct err *why);
+    /* A second queue that is looked at when the first is empty, or NULL. */
+    const struct consumer_kind *idle;
+};
+enum err_code consumers_start(struct app *app, struct err *err) MUST_CHECK;
+void consumers_stop(struct app *app);
+extern const struct consumer_kind intake_kind, inference_kind, stability_kind, webhook_kind;
+/* inference.c: how far the analysis that runs in this process is, -1: unknown. */
+double inference_progress(const char *id);
+
+/* --- relay.c, keeper.c: threads */
+void *relay_run(void *app);
+void *keeper_run(void *app);
+void keeper_look(struct app *app);  /* refreshes waiting and free_bytes now */
+void keeper_sweep(struct app *app); /* deletes the blobs that are noted for deletion */
+
+/* --- the store's idea of where blobs live */
+enum err_code blobs_put_picture(struct app *app, const char *analysis_id, json_t *picture,
+                                struct err *err) MUST_CHECK;
+enum err_code blobs_get_picture(struct app *app, const struct store_analysis *analysis, char **ret,
+                                size_t *ret_size, struct err *err) MUST_CHECK;
+
+#endif
