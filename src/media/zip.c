@@ -286,7 +286,8 @@ static const char *skip_reason(const struct unpack *u, zip_uint64_t i, const cha
             return "symbolic link";
         if (kind == S_IFDIR)
             return "folder";
-        if (kind != 0 && kind != S_IFREG)
+        /* What zip itself packed from a pipe it marks as one, data and all. */
+        if (kind != 0 && kind != S_IFREG && kind != S_IFIFO)
             return "special file";
     }
     return *base == '.' ? "hidden file" : NULL;
