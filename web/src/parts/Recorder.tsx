@@ -70,6 +70,12 @@ export default function Recorder({ onSend, onClose }: { onSend: (file: File) => 
     };
   }, [begin]);
 
+  const box = useRef<HTMLElement>(null);
+  useEffect(() => {
+    box.current?.focus({ preventScroll: true });
+    box.current?.scrollIntoView({ block: "nearest" });
+  }, [state.step]);
+
   const url = state.step === "ready" ? state.url : null;
   useEffect(() => (url ? () => URL.revokeObjectURL(url) : undefined), [url]);
 
@@ -86,7 +92,7 @@ export default function Recorder({ onSend, onClose }: { onSend: (file: File) => 
   };
 
   return (
-    <section className="panel recorder" aria-labelledby="recorder-heading" data-testid="recorder" data-step={state.step}>
+    <section ref={box} tabIndex={-1} className="panel recorder" aria-labelledby="recorder-heading" data-testid="recorder" data-step={state.step}>
       <h2 id="recorder-heading">{t.recorder.heading}</h2>
       <div role="status">
         {state.step === "asking" && <p>{t.recorder.asking}</p>}

@@ -74,6 +74,7 @@ export function Start() {
   useTitle(t.title.start);
   const info = useAppSelector((state) => state.connection.info);
   const uploads = useUploads();
+  const busy = useAppSelector((state) => state.uploads.order.length > 0);
   const input = useRef<HTMLInputElement>(null);
   const [recording, setRecording] = useState(false);
   const watch = useOpenSingle();
@@ -88,7 +89,7 @@ export function Start() {
       <section className="ask">
         <h1>{t.start.question}</h1>
         <p className="lead">{t.start.lead}</p>
-        <div className="drop" data-testid="drop">
+        <div className={busy || recording ? "drop drop-compact" : "drop"} data-testid="drop">
           <svg className="drop-mark" viewBox="0 0 160 48" aria-hidden="true">
             <path d="M8 24h10M28 18v12M38 10v28M48 15v18M58 4v40M68 12v24M78 20v8" />
             <path className="drop-mark-b" d="M88 21v6M96 14v20M104 14v20M112 14v20M120 14v20M128 21v6M138 24h14" />
