@@ -1,0 +1,236 @@
+/* The contract of driver/cache/cache.h, over every driver that keeps it. A new driver joins by a
+ * row in `drivers`. A cache may forget, so each test stays far below any bound. */
+#include "../support/cm.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "driver/cache/cache.h"
+
+static struct err err;
+#define OK(call)                                                                                   \
+    do {                                                                                           \
+        if ((call) != ERR_OK)                                                                      \
+            fail_msg("%s: %s", #call, err.text);                                                   \
+    } while (0)
+
+static struct cache *open_mem(void)
+{
+    struct cache *cache = NULL;
+    OK(cache_open(&(struct cache_options){.url = "mem:"}, &cache, &err));
+    return cache;
+}
+
+static const struct driver {
+    const char *name;
+    struct cache *(*open)(void); /* an empty one */
+} drivers[] = {{"mem", open_mem}};
+static const struct driver *driver;
+
+static int setup(void **state)
+{
+    *state = driver->open();
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    assert_null(cache_close(*state));
+    return 0;
+}
+
+static void assert_value(struct cache *cache, const char *key, const char *want)
+{
+    _cleanup_free_ char *got = NULL;
+    size_t size = 0;
+    OK(cache_get(cache, key, &got, &size, &err));
+    if (!want) {
+        assert_null(got);
+        return;
+    }
+    assert_non_null(got);
+    assert_int_equal(size, strlen(want));
+    assert_string_equal(got, want);
+}
+
+static void set_text(struct cache *cache, const char *key, const char *text, double ttl_s)
+{
+    OK(cache_set(cache, key, text, strlen(text), ttl_s, &err));
+}
+
+static void values_come_back_until_replaced_or_deleted(void **state)
+{
+    OK(cache_ping(*state, &err));
+    assert_value(*state, "k", NULL);
+    set_text(*state, "k", "one", 60);
+    assert_value(*state, "k", "one");
+    assert_value(*state, "k", "one");
+    set_text(*state, "k", "a longer two", 60);
+    assert_value(*state, "k", "a longer two");
+    assert_value(*state, "K", NULL);
+    OK(cache_delete(*state, "k", &err));
+    OK(cache_delete(*state, "k", &err));
+    assert_value(*state, "k", NULL);
+    set_text(*state, "empty", "", 60);
+    assert_value(*state, "empty", "");
+}
+
+static void values_are_bytes(void **state)
+{
+    static const char bytes[] = "\0\xff\0x";
+    _cleanup_free_ char *got = NULL;
+    size_t size;
+    OK(cache_set(*state, "b", bytes, sizeof bytes, 60, &err));
+    OK(cache_get(*state, "b", &got, &size, &err));
+    assert_int_equal(size, sizeof bytes);
+    assert_memory_equal(got, bytes, size);
+    assert_int_equal(got[size], 0);
+}
+
+static void values_end(void **state)
+{
+    set_text(*state, "short", "x", 0.05);
+    set_text(*state, "long", "y", 60);
+    assert_value(*state, "short", "x");
+    usleep(120000);
+    assert_value(*state, "short", NULL);
+    assert_value(*state, "long", "y");
+    set_text(*state, "long", "y", 0.05); /* a new set, a new end */
+    usleep(120000);
+    assert_value(*state, "long", NULL);
+    set_text(*state, "now", "z", 60);
+    set_text(*state, "now", "z", 0);
+    assert_value(*state, "now", NULL);
+    set_text(*state, "ages", "z", 1e30);
+    assert_value(*state, "ages", "z");
+}
+
+static void sizes_are_checked(void **state)
+{
+    _cleanup_free_ char *big = xalloc(CACHE_VALUE_MAX + 1);
+    char key[CACHE_KEY_MAX + 2];
+    char *got;
+    size_t size;
+    int64_t sum;
+    memset(key, 'k', sizeof key - 1);
+    key[CACHE_KEY_MAX + 1] = '\0';
+    assert_int_equal(cache_set(*state, "v", big, CACHE_VALUE_MAX + 1, 60, &err), ERR_LIMIT);
+    OK(cache_set(*state, "v", big, CACHE_VALUE_MAX, 60, &err));
+    for (const char *bad = key; bad; bad = *bad ? "" : NULL) {
+        assert_int_equal(cache_set(*state, bad, "x", 1, 60, &err), ERR_LIMIT);
+        assert_int_equal(cache_get(*state, bad, &got, &size, &err), ERR_LIMIT);
+        assert_int_equal(cache_take(*state, bad, &got, &size, &err), ERR_LIMIT);
+        assert_int_equal(cache_delete(*state, bad, &err), ERR_LIMIT);
+        assert_int_equal(cache_add(*state, bad, 1, 60, &sum, &err), ERR_LIMIT);
+    }
+    key[CACHE_KEY_MAX] = '\0';
+    set_text(*state, key, "fits", 60);
+    assert_value(*state, key, "fits");
+}
+
+static void counters_count_and_end(void **state)
+{
+    int64_t sum = 0;
+    OK(cache_add(*state, "n", 5, 60, &sum, &err));
+    assert_int_equal(sum, 5);
+    OK(cache_add(*state, "n", -7, 60, &sum, &err));
+    assert_int_equal(sum, -2);
+    assert_value(*state, "n", "-2");
+    set_text(*state, "n", "40", 60);
+    OK(cache_add(*state, "n", 2, 60, &sum, &err));
+    assert_int_equal(sum, 42);
+    /* Adding does not prolong it. */
+    OK(cache_add(*state, "brief", 1, 0.15, &sum, &err));
+    usleep(90000);
+    OK(cache_add(*state, "brief", 1, 60, &sum, &err));
+    usleep(120000);
+    OK(cache_add(*state, "brief", 1, 60, &sum, &err));
+    assert_int_equal(sum, 1);
+    set_text(*state, "word", "many", 60);
+    assert_int_equal(cache_add(*state, "word", 1, 60, &sum, &err), ERR_CONFLICT);
+    assert_value(*state, "word", "many");
+    OK(cache_add(*state, "full", INT64_MAX, 60, &sum, &err));
+    assert_int_equal(cache_add(*state, "full", 1, 60, &sum, &err), ERR_CONFLICT);
+    assert_value(*state, "full", "9223372036854775807");
+}
+
+enum { TICKETS = 400, THREADS = 4 };
+static atomic_int taken[TICKETS];
+
+struct taker {
+    struct cache *cache;
+    int64_t last;
+};
+
+static void *take_all(void *arg)
+{
+    struct taker *t = arg;
+    for (int i = 0; i < TICKETS; i++) {
+        char key[16], *got = NULL;
+        size_t size;
+        struct err e;
+        snprintf(key, sizeof key, "t%d", i);
+        if (cache_take(t->cache, key, &got, &size, &e) == ERR_OK && got)
+            atomic_fetch_add(&taken[i], 1);
+        free(got);
+        if (cache_add(t->cache, "sum", 1, 60, &t->last, &e) != ERR_OK)
+            t->last = -1;
+    }
+    return NULL;
+}
+
+static void a_ticket_is_taken_once(void **state)
+{
+    pthread_t threads[THREADS];
+    struct taker takers[THREADS];
+    char *got;
+    size_t size;
+    set_text(*state, "one", "ticket", 60);
+    OK(cache_take(*state, "one", &got, &size, &err));
+    assert_string_equal(got, "ticket");
+    free(got);
+    OK(cache_take(*state, "one", &got, &size, &err));
+    assert_null(got);
+    for (int i = 0; i < TICKETS; i++) {
+        char key[16];
+        atomic_store(&taken[i], 0);
+        snprintf(key, sizeof key, "t%d", i);
+        set_text(*state, key, "x", 60);
+    }
+    for (int i = 0; i < THREADS; i++) {
+        takers[i] = (struct taker){.cache = *state};
+        pthread_create(&threads[i], NULL, take_all, &takers[i]);
+    }
+    for (int i = 0; i < THREADS; i++) {
+        pthread_join(threads[i], NULL);
+        assert_true(takers[i].last > 0);
+    }
+    for (int i = 0; i < TICKETS; i++)
+        assert_int_equal(taken[i], 1);
+    assert_value(*state, "sum", "1600"); /* no addition is lost */
+}
+
+#define ROW(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest suite[] = {
+        ROW(values_come_back_until_replaced_or_deleted),
+        ROW(values_are_bytes),
+        ROW(values_end),
+        ROW(sizes_are_checked),
+        ROW(counters_count_and_end),
+        ROW(a_ticket_is_taken_once),
+    };
+    int failed = 0;
+    for (size_t i = 0; i < ARRAY_LEN(drivers); i++) {
+        driver = &drivers[i];
+        failed += cmocka_run_group_tests_name(driver->name, suite, NULL, NULL);
+    }
+    return failed;
+}
