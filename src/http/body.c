@@ -106,7 +106,7 @@ enum err_code body_new(struct http_request *request, struct body **ret, struct e
     const struct http_route *route = request->route;
     enum err_code code = ERR_OK;
     *ret = NULL;
-    if (!request->has_body || route->body == HTTP_BODY_NONE)
+    if (route->body == HTTP_BODY_NONE || (!request->has_body && route->body == HTTP_BODY_FILES))
         return ERR_OK;
     struct body *body = xalloc(sizeof *body);
     body->is_json = route->body == HTTP_BODY_JSON;
@@ -118,7 +118,7 @@ enum err_code body_new(struct http_request *request, struct body **ret, struct e
                        (long long)request->content_length, (unsigned long long)body->max);
     else if (!body->is_json)
         code = new_files(request, body, err);
-    else if (!is_type(request->content_type, "application/json"))
+    else if (request->has_body && !is_type(request->content_type, "application/json"))
         code = err_set(err, ERR_BAD_REQUEST, "the body must be application/json");
     if (code != ERR_OK)
         body = body_free(body);

@@ -142,13 +142,13 @@ static enum err_code read_headers(struct http_request *request, const char *vers
         problem = "a Transfer-Encoding other than chunked";
     if (!problem && scan.codings && strcmp(version, MHD_HTTP_VERSION_1_1) != 0)
         problem = "a Transfer-Encoding in HTTP/1.0";
+    if (scan.codings) { /* whatever it is, bytes may follow */
+        request->has_body = 1;
+        request->content_length = -1;
+    }
     if (problem) {
         request->close_after = 1;
         return err_set(err, ERR_BAD_REQUEST, "the request has %s", problem);
-    }
-    if (request->chunked) {
-        request->has_body = 1;
-        request->content_length = -1;
     }
     return ERR_OK;
 }
