@@ -232,9 +232,10 @@ static void conn_free(struct conn *c)
 {
     c->socket.close(c->socket.handle, c->socket.fd);
     ws_frames_done(&c->frames);
+    atomic_fetch_sub(&c->hub->reserved, 1);
     if (c->release)
         c->release(c->context);
-    ws_hub_unreserve(c->hub);
+    unref(c->hub);
     free(c->extra);
     free(c);
 }
