@@ -35,7 +35,8 @@ static void setup_family(struct metric_family *f, size_t i)
     f->name = rows[i].name;
     f->help = rows[i].help;
     pthread_mutex_init(&f->lock, NULL);
-    char *rest = xstrdup(rows[i].labels), *word; /* kept: the names point into it */
+    /* Kept: the names point into it. */
+    char *rest = rows[i].labels[0] ? xstrdup(rows[i].labels) : NULL, *word;
     while (f->labels < METRIC_LABELS_MAX && (word = strsep(&rest, " ")))
         if (*word)
             f->label_names[f->labels++] = word;
