@@ -30,10 +30,11 @@ static const struct driver {
     const char *name;
     struct cache *(*open)(void); /* an empty one */
 } drivers[] = {{"mem", open_mem}};
-static const struct driver *driver;
+static const struct driver *driver; /* of the test that runs */
 
 static int setup(void **state)
 {
+    driver = *state;
     *state = driver->open();
     return 0;
 }
@@ -227,10 +228,15 @@ int main(void)
         ROW(counters_count_and_end),
         ROW(a_ticket_is_taken_once),
     };
-    int failed = 0;
-    for (size_t i = 0; i < ARRAY_LEN(drivers); i++) {
-        driver = &drivers[i];
-        failed += cmocka_run_group_tests_name(driver->name, suite, NULL, NULL);
+    struct CMUnitTest tests[ARRAY_LEN(drivers) * ARRAY_LEN(suite)];
+    for (size_t i = 0; i < ARRAY_LEN(tests); i++) {
+        const struct driver *d = &drivers[i / ARRAY_LEN(suite)];
+        tests[i] = suite[i % ARRAY_LEN(suite)];
+        tests[i].name = xasprintf("%s: %s", d->name, tests[i].name);
+        tests[i].initial_state = (void *)(uintptr_t)d;
     }
+    int failed = cmocka_run_group_tests_name("contract_cache", tests, NULL, NULL);
+    for (size_t i = 0; i < ARRAY_LEN(tests); i++)
+        free((void *)(uintptr_t)tests[i].name);
     return failed;
 }

@@ -29,10 +29,11 @@ static const struct driver {
     enum err_code (*open)(const char *from, struct mail **ret);
     int (*arrived)(void);
 } drivers[] = {{"file", open_file, arrived_file}};
-static const struct driver *driver;
+static const struct driver *driver; /* of the test that runs */
 
 static int setup(void **state)
 {
+    driver = *state;
     folder = folder_new();
     struct mail *mail = NULL;
     assert_int_equal(driver->open("sonde <sonde@example.org>", &mail), ERR_OK);
@@ -138,10 +139,15 @@ int main(void)
         ROW(bad_addresses_and_subjects_are_refused),
         ROW(a_bad_sender_does_not_open),
     };
-    int failed = 0;
-    for (size_t i = 0; i < ARRAY_LEN(drivers); i++) {
-        driver = &drivers[i];
-        failed += cmocka_run_group_tests_name(driver->name, suite, NULL, NULL);
+    struct CMUnitTest tests[ARRAY_LEN(drivers) * ARRAY_LEN(suite)];
+    for (size_t i = 0; i < ARRAY_LEN(tests); i++) {
+        const struct driver *d = &drivers[i / ARRAY_LEN(suite)];
+        tests[i] = suite[i % ARRAY_LEN(suite)];
+        tests[i].name = xasprintf("%s: %s", d->name, tests[i].name);
+        tests[i].initial_state = (void *)(uintptr_t)d;
     }
+    int failed = cmocka_run_group_tests_name("contract_mail", tests, NULL, NULL);
+    for (size_t i = 0; i < ARRAY_LEN(tests); i++)
+        free((void *)(uintptr_t)tests[i].name);
     return failed;
 }

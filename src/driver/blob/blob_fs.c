@@ -160,6 +160,15 @@ static enum err_code make_temp(struct blob_dir *dir, int from, const void *data,
     return rc;
 }
 
+static int has_bucket(char *path, size_t bucket_len)
+{
+    char kept = path[bucket_len];
+    path[bucket_len] = '\0';
+    int there = access(path, F_OK) == 0;
+    path[bucket_len] = kept;
+    return there;
+}
+
 /* The folder of `path`, made where it is missing; -1 and ERR_NOT_FOUND when a delete removed it
  * again meanwhile. path is changed for a moment. */
 static int open_folder(struct blob_dir *dir, char *path, size_t bucket_len, struct err *err)
@@ -171,7 +180,7 @@ static int open_folder(struct blob_dir *dir, char *path, size_t bucket_len, stru
     int fd = open(path, flags);
     int errnum = errno;
     enum err_code rc = ERR_OK;
-    if (fd < 0 && errnum == ENOENT && strlen(path) > bucket_len) {
+    if (fd < 0 && errnum == ENOENT && has_bucket(path, bucket_len)) {
         rc = disk_make_folder(path, err);
         fd = rc == ERR_OK ? open(path, flags) : -1;
         errnum = errno;
