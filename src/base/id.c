@@ -1,18 +1,22 @@
-/* UUIDs of version 7, tokens and random bytes, straight from getrandom(2): no pool of our own that
- * a fork could duplicate. No state, any thread. */
+/* UUIDs of version 7, tokens and random bytes from getrandom(2). Every request needs a few bytes
+ * for its ids, and a system call for each would cost more than routing it: small wishes are served
+ * from a block per thread, and what was given out is wiped. A forked child begins with a block of
+ * its own (pthread_atfork). */
 #include "id.h"
 
 #include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/random.h>
 #include <unistd.h>
 
 #include "time.h"
 
-void random_bytes(void *out, size_t size)
+static void from_kernel(uint8_t *p, size_t size)
 {
-    uint8_t *p = out;
     while (size > 0) {
         ssize_t n = getrandom(p, size < 256 ? size : 256, 0); /* up to 256 come whole */
         if (n < 0 && errno == EINTR)
@@ -26,6 +30,42 @@ void random_bytes(void *out, size_t size)
         p += n;
         size -= (size_t)n;
     }
+}
+
+#define BLOCK 512
+#define SMALL 64
+
+static atomic_uint forks; /* children of this process' ancestors: counts up in each */
+
+static void count_fork(void)
+{
+    atomic_fetch_add(&forks, 1);
+}
+
+static void watch_forks(void)
+{
+    pthread_atfork(NULL, NULL, count_fork);
+}
+
+void random_bytes(void *out, size_t size)
+{
+    static __thread uint8_t block[BLOCK];
+    static __thread size_t left;
+    static __thread unsigned seen;
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    if (size > SMALL) {
+        from_kernel(out, size);
+        return;
+    }
+    pthread_once(&once, watch_forks);
+    if (left < size || seen != atomic_load(&forks)) {
+        from_kernel(block, sizeof block);
+        left = sizeof block;
+        seen = atomic_load(&forks);
+    }
+    left -= size;
+    memcpy(out, block + left, size);
+    explicit_bzero(block + left, size);
 }
 
 void random_token(char *out, size_t size)

@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #include <unistd.h>
 
 #include "base/id.h"
@@ -112,6 +114,30 @@ static void random_bytes_fill_all_of_it(void **state)
         assert_int_not_equal(seen[i], 0);
 }
 
+/* The block that small wishes are served from must not be given out twice. */
+static void a_forked_child_draws_other_bytes(void **state)
+{
+    (void)state;
+    unsigned char first[16], mine[16], childs[16];
+    int pipes[2], status = -1;
+    random_bytes(first, sizeof first); /* fills the block */
+    assert_int_equal(pipe(pipes), 0);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        random_bytes(mine, sizeof mine);
+        _exit(write(pipes[1], mine, sizeof mine) != sizeof mine);
+    }
+    random_bytes(mine, sizeof mine);
+    assert_int_equal(read(pipes[0], childs, sizeof childs), sizeof childs);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    assert_memory_not_equal(mine, childs, sizeof mine);
+    assert_memory_not_equal(mine, first, sizeof mine);
+    close(pipes[0]);
+    close(pipes[1]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -120,6 +146,7 @@ int main(void)
         cmocka_unit_test(other_forms_are_refused),
         cmocka_unit_test(tokens_have_their_length_and_letters),
         cmocka_unit_test(random_bytes_fill_all_of_it),
+        cmocka_unit_test(a_forked_child_draws_other_bytes),
     };
     return cmocka_run_group_tests_name("base_id", tests, NULL, NULL);
 }
