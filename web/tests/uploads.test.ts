@@ -1,3 +1,4 @@
+import { File } from "node:buffer";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { configureStore } from "@reduxjs/toolkit";
 import { analysesReducer } from "../src/store/analyses";
@@ -70,7 +71,7 @@ describe("upload manager", () => {
     });
     return { store, manager: new UploadManager(store as never) };
   };
-  const file = (name: string, size = 3) => new File([new Uint8Array(size)], name);
+  const file = (name: string, size = 3) => new File([new Uint8Array(size)], name) as unknown as globalThis.File;
   const fails = (status: number, code: string, retry?: string) =>
     Object.assign(new Error(code), { isAxiosError: true, response: { status, data: { code }, headers: { "retry-after": retry } } });
 
@@ -105,7 +106,7 @@ describe("upload manager", () => {
       () => new Promise((resolve) => open.push(() => resolve({ analyses: [], rejected: [] }))),
     );
     const { store, manager } = make();
-    store.dispatch(infoLoaded(readInfo({ limits: { max_bytes: 5 } })));
+    store.dispatch(infoLoaded(readInfo({ limits: { upload_bytes: 5 } })));
     const keys = manager.add([file("1"), file("large", 6), file("2"), file("3"), file("4")]);
     expect(send).toHaveBeenCalledTimes(2);
     manager.cancel(keys[3]!);
@@ -125,9 +126,12 @@ describe("settings and info", () => {
     expect(browserLang("rue")).toBe("en");
   });
   it("reads the model's rates and misses none that are zero", () => {
-    const info = readInfo({ version: "1", model: { name: "m", fpr: 0, fnr: "0.25" }, limits: { max_bytes: 9 } });
+    const info = readInfo({
+      version: "1", model: { name: "m", rates: { false_alarm: 0, miss: 0.25, eer: null } }, limits: { upload_bytes: 9 },
+      retention: { audio_days: 30, result_days: null },
+    });
     expect(info.model).toMatchObject({ falseAlarms: 0, misses: 0.25, eer: null });
-    expect(info.maxBytes).toBe(9);
+    expect(info).toMatchObject({ maxBytes: 9, keepRecordingsDays: 30, keepResultsDays: null });
     expect(readInfo(null).version).toBeNull();
   });
 });

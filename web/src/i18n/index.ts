@@ -16,6 +16,7 @@ export interface Words {
   t: Dict;
   lang: Lang;
   percent: (p: number) => string;
+  share: (part: number) => string;
   number: (value: number, digits?: number) => string;
   signed: (value: number, digits?: number) => string;
   bytes: (value: number) => string;
@@ -30,6 +31,7 @@ export function words(lang: Lang): Words {
     t: dictionaries[lang],
     lang,
     percent: (p) => format.percent(lang, p),
+    share: (part) => format.number(lang, part, 0, { style: "percent" }),
     number: (value, digits) => format.number(lang, value, digits),
     signed: (value, digits) => format.signed(lang, value, digits),
     bytes: (value) => format.bytes(lang, value),

@@ -7,7 +7,7 @@ import { errorSentences } from "../i18n/say";
 import type { Known } from "../store/merge";
 
 function Answer({ one }: { one: Known }) {
-  const { t, percent } = useWords();
+  const { t, percent, share } = useWords();
   if (one.status === "done") {
     const verdict = one.verdict ?? "inconclusive";
     return (
@@ -22,7 +22,7 @@ function Answer({ one }: { one: Known }) {
   return (
     <span className="row-answer">
       <span className={`tag tag-${one.status}`}>{t.status[one.status]}</span>
-      {one.status === "running" && one.progress !== null && <span className="row-p">{percent(one.progress)}</span>}
+      {one.status === "running" && one.progress !== null && <span className="row-p">{share(one.progress)}</span>}
     </span>
   );
 }

@@ -116,7 +116,7 @@ export function Where({ one, result }: { one: Known; result: Result }) {
             {t.where.cannotPlay} <a href={one.links.audio} download={one.file.name}>{t.actions.audio}</a>
           </p>
         )}
-        <p className="quiet small">{t.where.keys} {decided && t.where.blurred}</p>
+        <p className="quiet small">{canPlay && t.where.keys} {decided && t.where.blurred}</p>
       </div>
       {decided && (
         <div className="parts">

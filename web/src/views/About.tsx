@@ -58,9 +58,9 @@ export default function About() {
         <p>{t.about.privacy}</p>
         {info && (
           <p>
-            {info.keepRecordingsSeconds ? t.about.keepRecordings(info.keepRecordingsSeconds) : ""}{" "}
-            {info.keepResultsSeconds ? t.about.keepResults(info.keepResultsSeconds) : ""}
-            {!info.keepRecordingsSeconds && !info.keepResultsSeconds ? t.about.keepForever : ""}
+            {info.keepRecordingsDays ? t.about.keepRecordings(info.keepRecordingsDays * 86400) : ""}{" "}
+            {info.keepResultsDays ? t.about.keepResults(info.keepResultsDays * 86400) : ""}
+            {!info.keepRecordingsDays && !info.keepResultsDays ? t.about.keepForever : ""}
           </p>
         )}
       </section>

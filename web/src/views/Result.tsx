@@ -72,16 +72,16 @@ function Missing() {
 }
 
 function Pending({ one }: { one: Known }) {
-  const { t, percent } = useWords();
+  const { t, share } = useWords();
   const running = one.status === "running";
   return (
     <section className="panel pending">
       <h2>{running ? t.result.running : t.result.queued}</h2>
       <p>{running ? t.result.runningText : t.result.queuedText}</p>
       <div className="pending-bar">
-        <LinearProgress color="secondary" aria-label={t.result.progress}
+        <LinearProgress key={one.status} color="secondary" aria-label={t.result.progress}
           variant={running && one.progress !== null ? "determinate" : "indeterminate"} value={(one.progress ?? 0) * 100} />
-        {running && one.progress !== null && <span className="num">{percent(one.progress)}</span>}
+        {running && one.progress !== null && <span className="num">{share(one.progress)}</span>}
       </div>
     </section>
   );
