@@ -232,6 +232,8 @@ static void threads_do_not_mix_their_lines(void **state)
     char names[4] = {'a', 'b', 'c', 'd'};
     log_setup(LOG_FORMAT_JSON, LOG_LEVEL_INFO);
     assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+    /* The smallest pipe: each line waits in the middle, where another could get in. */
+    assert_true(fcntl(ends[1], F_SETPIPE_SZ, 4096) > 0);
     int kept = dup(STDERR_FILENO);
     dup2(ends[1], STDERR_FILENO);
     close(ends[1]);
