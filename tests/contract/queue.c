@@ -503,11 +503,14 @@ static void killed_consumers_lose_nothing(void **state)
     int ends[2];
     uint64_t returned = 0;
     memset(acked, 0, sizeof acked);
-    for (int i = 0; i < N; i++) {
-        char id[16];
-        snprintf(id, sizeof id, "%d", i);
-        struct queue_publication one = {id, QUEUE_WEBHOOK, id, 0};
-        OK(queue_publish(queue, &one, 1, &err));
+    for (int i = 0; i < N; i += 100) {
+        char ids[100][16];
+        struct queue_publication list[100];
+        for (int k = 0; k < 100; k++) {
+            snprintf(ids[k], sizeof ids[k], "%d", i + k);
+            list[k] = (struct queue_publication){ids[k], QUEUE_WEBHOOK, ids[k], 0};
+        }
+        OK(queue_publish(queue, list, 100, &err));
     }
     close_all();
     assert_int_equal(pipe(ends), 0);
