@@ -4,9 +4,10 @@ ASAN   ?= build-asan
 MESON  ?= meson
 export DEBIAN_FRONTEND = noninteractive
 
-.PHONY: help build run test test-long bench fuzz format clean
+.PHONY: help build run demo test test-long bench fuzz format clean
 help:
-	@echo "make run        install what is missing, build, and try sonde on sample recordings"
+	@echo "make run        install what is missing, build, and start sonde on http://127.0.0.1:8080"
+	@echo "make demo       try the detector on sample recordings"
 	@echo "make build      install what the build needs and build build/sonde"
 	@echo "make test       install what the tests need and run all of them (ends with N passed, N failed, N skipped)"
 	@echo "make test-long  make test and the slow checks: memory of long files, the training code"
@@ -20,7 +21,10 @@ build:
 	@ninja -C $(BUILD)
 
 run: build
-	@tools/setup.sh run
+	@exec $(BUILD)/sonde serve
+
+demo: build
+	@tools/setup.sh demo
 	@tools/demo.sh $(BUILD)/sonde
 
 test:

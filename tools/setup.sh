@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs from Debian (and npm) what a goal needs and is missing, and says what it does.
-#   tools/setup.sh build|run|test|bench|fuzz|format|train
+#   tools/setup.sh build|demo|test|bench|fuzz|format|train
 # Needs root or sudo only when something is missing.
 set -eu
 cd "$(dirname "$0")/.."
@@ -12,7 +12,8 @@ samples="asterisk-core-sounds-en-wav asterisk-core-sounds-ru-wav
   espeak-ng festival festvox-kallpc16k ffmpeg"
 format="clang-format"
 fuzz="clang libclang-rt-14-dev libcmocka-dev"
-test="$samples $format g++ libcmocka-dev libopencore-amrnb-dev libvo-amrwbenc-dev man-db util-linux"
+test="$samples $format g++ libcmocka-dev libopencore-amrnb-dev libvo-amrwbenc-dev man-db util-linux
+  faketime sqlite3"
 train="python3 python3-torch python3-numpy python3-scipy python3-soundfile libopenblas0-pthread ffmpeg"
 bench="$train python3-onnx asterisk-core-sounds-en-wav"
 node=no # the build needs it for the web page, the tests to drive what they test
@@ -25,7 +26,7 @@ bench)  want="$build $bench"; node=yes ;;
 fuzz)   want="$build $fuzz"; node=yes ;;
 format) want="$format" ;;
 train)  want="$train" ;;
-*) echo "usage: tools/setup.sh build|run|test|bench|fuzz|format|train" >&2; exit 2 ;;
+*) echo "usage: tools/setup.sh build|demo|test|bench|fuzz|format|train" >&2; exit 2 ;;
 esac
 
 if [ $node = yes ] && ! node -e 'process.exit(parseInt(process.versions.node) >= 18 ? 0 : 1)' 2>/dev/null
