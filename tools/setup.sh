@@ -20,7 +20,7 @@ node=no # the build needs it for the web page, the tests to drive what they test
 
 case "${1:-build}" in
 build)  want="$build"; node=yes ;;
-run)    want="$build $samples"; node=yes ;;
+demo)   want="$build $samples"; node=yes ;;
 test)   want="$build $test"; node=yes ;;
 bench)  want="$build $bench"; node=yes ;;
 fuzz)   want="$build $fuzz"; node=yes ;;
