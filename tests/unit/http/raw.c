@@ -15,7 +15,7 @@
 #include "base/mem.h"
 #include "os/clock.h"
 
-#define PATIENCE_MS 10000
+#define PATIENCE_MS 60000
 
 int raw_connect(int port)
 {

@@ -5,7 +5,7 @@
 #include <stddef.h>
 
 struct reply {
-    int status;      /* 0: the connection ended (or 10 s passed) before a whole answer */
+    int status;      /* 0: the connection ended (or a minute passed) before a whole answer */
     char head[8192]; /* status line and headers */
     char *body;      /* zero-terminated */
     size_t size;
