@@ -1,6 +1,6 @@
 // Runs every test and counts: the Meson tests of build/ and build-asan/ (TAP programs), the node
-// tests of tests/e2e, and the checks on the sources. One failing program without a failing point
-// counts as one failure. The last line is `N passed, N failed, N skipped`.
+// tests of tests/e2e, tests/api and tests/fault, and the checks on the sources. One failing program
+// without a failing point counts as one failure. The last line is `N passed, N failed, N skipped`.
 //   node tools/run-tests.mjs [--long] [--only REGEX]
 import { execFileSync, spawn } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
@@ -106,13 +106,13 @@ async function mesonTests(build) {
   }
 }
 
-async function nodeTests(build) {
-  const dir = join(root, 'tests', 'e2e');
+async function nodeTests(build, folder) {
+  const dir = join(root, 'tests', folder);
   if (!existsSync(dir)) return;
   for (const file of readdirSync(dir).filter((f) => f.endsWith('.test.mjs')).sort()) {
     const isLong = file.endsWith('.long.test.mjs');
     if (isLong && !long) continue;
-    const label = `${build}/e2e/${file}`;
+    const label = `${build}/${folder}/${file}`;
     if (!only.test(label)) continue;
     const result = await run(['node', '--test', '--test-reporter=tap', join(dir, file)],
       { env: { SONDE_BUILD: join(root, build), SONDE_SOURCE: root }, timeout: isLong ? 3600 : 600 });
@@ -124,7 +124,7 @@ await check('format', ['tools/format.sh']);
 await check('layers', ['node', 'tools/check-layers.mjs']);
 await mesonTests('build');
 await mesonTests('build-asan');
-await nodeTests('build');
+for (const folder of ['e2e', 'api', 'fault']) await nodeTests('build', folder);
 
 for (const skip of skips) console.log(`SKIPPED ${skip}`);
 for (const failure of failures) console.log(`FAILED  ${failure}`);
