@@ -183,8 +183,13 @@ static enum err_code check_ends(const struct unpack *u, struct err *err)
         found++;
         int is64 = i >= LOCATOR_BYTES && memcmp(locator, "PK\6\7", 4) == 0;
         uint64_t entries = le(end + 10, 2), bytes = le(end + 12, 4);
-        enum err_code rc =
-            is64 ? check_end64(u, locator, err) : check_directory(u, entries, bytes, err);
+        enum err_code rc = is64 ? check_end64(u, locator, err) : ERR_OK;
+        if (is64) { /* all ones: see the other record */
+            entries = entries == 0xffff ? 0 : entries;
+            bytes = bytes == 0xffffffff ? 0 : bytes;
+        }
+        if (rc == ERR_OK)
+            rc = check_directory(u, entries, bytes, err);
         if (rc != ERR_OK)
             return rc;
     }
@@ -297,11 +302,10 @@ static const char *skip_reason(const struct unpack *u, zip_uint64_t i, const cha
 static enum err_code check_entry(const struct unpack *u, const zip_stat_t *st, struct err *why)
 {
     if ((st->valid & ZIP_STAT_ENCRYPTION_METHOD) && st->encryption_method != ZIP_EM_NONE)
-        return err_set(why, ERR_UNSUPPORTED,
-                       "it is encrypted; unpack the zip and send what is in it");
+        return err_set(why, ERR_ARCHIVE, "it is encrypted");
     if ((st->valid & ZIP_STAT_COMP_METHOD) && st->comp_method != ZIP_CM_STORE &&
         st->comp_method != ZIP_CM_DEFLATE)
-        return err_set(why, ERR_UNSUPPORTED, "it is packed by method %u; only deflate can be read",
+        return err_set(why, ERR_ARCHIVE, "it is packed by method %u; only deflate can be read",
                        st->comp_method);
     if ((st->valid & ZIP_STAT_SIZE) && st->size > u->limits.max_entry_bytes)
         return err_set(why, ERR_TOO_LARGE, "%llu bytes unpacked; the limit is %llu",

@@ -43,7 +43,7 @@ struct zip_sink {
     enum err_code (*data)(void *ctx, const void *data, size_t size, struct err *err);
     /* Its end. why NULL: the entry is whole, its length and checksum right. Else what came of it
      * is of no use, and *why says so: ERR_TOO_LARGE (a limit on bytes), ERR_LIMIT (the ratio),
-     * ERR_DAMAGED; ERR_UNSUPPORTED (encrypted, or a method other than deflate). What is known
+     * ERR_DAMAGED; ERR_ARCHIVE (encrypted, or a method other than deflate). What is known
      * before a byte is unpacked comes without a begin. */
     enum err_code (*end)(void *ctx, const char *name, const struct err *why, struct err *err);
     /* What is no recording by its kind: "folder", "symbolic link", "special file", "hidden file",
