@@ -149,3 +149,24 @@ describe("recorder", () => {
     expect(micTrouble("?")).toBe("unsupported");
   });
 });
+
+describe("an outage", () => {
+  it("is outlasted: the upload goes on with the same key when the server is back", async () => {
+    vi.useFakeTimers();
+    const store = configureStore({
+      reducer: { analyses: analysesReducer, uploads: uploadsReducer, connection: connectionReducer, settings: settingsReducer },
+    });
+    const away = Object.assign(new Error("away"), { isAxiosError: true });
+    const send = vi.spyOn(client, "uploadFile").mockRejectedValue(away);
+    const manager = new UploadManager(store as never);
+    const [key] = manager.add([new File(["abc"], "a.wav") as unknown as globalThis.File]);
+    await vi.advanceTimersByTimeAsync(180_000);
+    expect(store.getState().uploads.byKey[key!]!).toMatchObject({ state: "pausing", problem: { code: "network" } });
+    send.mockResolvedValue({ analyses: [], rejected: [] });
+    await vi.advanceTimersByTimeAsync(31_000);
+    expect(store.getState().uploads.byKey[key!]!.state).toBe("accepted");
+    expect(new Set(send.mock.calls.map((call) => call[1])).size).toBe(1);
+    vi.useRealTimers();
+    vi.restoreAllMocks();
+  });
+});

@@ -268,7 +268,7 @@ export const en = {
   },
   missing: { heading: "There is no such page", back: "To the start page" },
   errors: {
-    network: ["The server cannot be reached.", "It is tried again by itself; check that sonde is running."],
+    network: ["The server cannot be reached.", "Check that sonde is running."],
     unknown: ["Something went wrong.", "Try again; if it stays, look into sonde's log."],
     byCode: {} as Record<string, [string, string]>,
   },

@@ -32,8 +32,7 @@ export function DropEverywhere() {
       event.preventDefault();
       void droppedFiles(event.dataTransfer).then((files) => {
         if (files.length === 0) return;
-        uploads.add(files);
-        navigate("/");
+        navigate("/", { state: { keys: uploads.add(files) } });
       });
     };
     window.addEventListener("dragenter", enter);

@@ -9,7 +9,9 @@ import { accepted, added, canceled, dismissed, failed, pausing, queuedAgain, sen
 import type { StoreLike } from "../live/live";
 
 const PARALLEL = 2;
-const AUTOMATIC_TRIES = 6;
+/* An outage may last; a server that answers but refuses is left alone sooner. */
+const TRIES_REFUSED = 6;
+const TRIES_AWAY = 30;
 
 interface Job {
   file: File;
@@ -103,7 +105,8 @@ export class UploadManager {
   private trouble(key: string, job: Job, problem: Problem): void {
     const { dispatch } = this.store;
     if (problem.code === "canceled") return;
-    if (!isTemporary(problem) || ++job.tries >= AUTOMATIC_TRIES) {
+    const most = problem.code === "network" ? TRIES_AWAY : TRIES_REFUSED;
+    if (!isTemporary(problem) || ++job.tries >= most) {
       job.tries = 0;
       dispatch(failed({ key, problem }));
       return;

@@ -1,7 +1,7 @@
 /* The start page: give recordings, watch them go, see the latest answers. */
 import Button from "@mui/material/Button";
 import { lazy, Suspense, useCallback, useEffect, useRef, useState } from "react";
-import { Link, useNavigate } from "react-router-dom";
+import { Link, useLocation, useNavigate } from "react-router-dom";
 import { useWords } from "../i18n";
 import { AnalysisRow } from "../parts/AnalysisRow";
 import { Icon } from "../parts/Icon";
@@ -16,7 +16,7 @@ import { useUploads } from "../upload/context";
 const Recorder = lazy(() => import("../parts/Recorder"));
 const RECENT = 8;
 
-/* Opens the answer by itself when exactly one file was given here. */
+/* Opens the answer by itself when exactly one file was given. */
 function useOpenSingle(): (keys: string[]) => void {
   const [key, setKey] = useState<string | null>(null);
   const upload = useAppSelector((state) => (key ? state.uploads.byKey[key] : undefined));
@@ -78,6 +78,10 @@ export function Start() {
   const input = useRef<HTMLInputElement>(null);
   const [recording, setRecording] = useState(false);
   const watch = useOpenSingle();
+  const dropped = (useLocation().state as { keys?: string[] } | null)?.keys;
+  useEffect(() => {
+    if (dropped) watch(dropped);
+  }, [dropped, watch]);
   const add = useCallback(
     (files: File[]) => {
       if (files.length > 0) watch(uploads.add(files));
