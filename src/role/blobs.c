@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../base/log.h"
 #include "../base/mem.h"
 #include "roles.h"
 
@@ -20,6 +21,19 @@ enum err_code blobs_put_picture(struct app *app, const char *analysis_id, json_t
         return err_set(err, ERR_NO_MEMORY, "no memory for the picture");
     store_blob_key(analysis_id, key);
     return blob_put(app->blob, BLOB_PROCESSED, key, text, strlen(text), err);
+}
+
+void blobs_drop_picture(struct app *app, const char *analysis_id)
+{
+    char key[STORE_KEY_MAX];
+    struct store_analysis a;
+    struct err err = {0};
+    if (store_get_status(app->db, analysis_id, &a, NULL) != ERR_NO_SUCH)
+        return;
+    store_blob_key(analysis_id, key);
+    if (blob_delete(app->blob, BLOB_PROCESSED, key, &err) != ERR_OK)
+        log_error(LOG_LEVEL_WARN, "a deleted analysis' picture goes at the next start", &err,
+                  LOG_T("labels.analysis", analysis_id));
 }
 
 enum err_code blobs_get_picture(struct app *app, const struct store_analysis *a, char **ret,

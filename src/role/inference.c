@@ -209,6 +209,8 @@ static enum err_code judge(struct hearing *h, const struct store_analysis *a, in
         metric_observe(metric_get(METRIC_STAGE_SECONDS, "total", NULL, NULL),
                        (double)(time_now_ms() - a->created_ms) / 1e3);
     }
+    if (rc == ERR_OK && stale)
+        blobs_drop_picture(app, a->id);
     detection_done(&report.detection);
     return rc;
 }

@@ -41,6 +41,7 @@ static void copy_picture(struct app *app, const char *id)
     if (blob_put(app->blob, BLOB_PROCESSED, key, data, size, &err) != ERR_OK)
         log_error(LOG_LEVEL_WARN, "a picture could not be copied", &err,
                   LOG_T("labels.analysis", id));
+    blobs_drop_picture(app, id); /* deleted meanwhile */
 }
 
 static enum outcome intake_work(struct app *app, void *own, const struct queue_message *message,
@@ -55,6 +56,8 @@ static enum outcome intake_work(struct app *app, void *own, const struct queue_m
     metric_observe(metric_get(METRIC_STAGE_SECONDS, "wait_medical_data", NULL, NULL),
                    (double)(time_steady_ms() - message->published_ms) / 1e3);
     enum err_code rc = store_get(app->db, id, &a, err);
+    if (rc == ERR_OK && a.status == STORE_DONE && a.reused_from[0])
+        copy_picture(app, id); /* a kill may have come between the answer and its picture */
     if (rc == ERR_NO_SUCH || (rc == ERR_OK && a.status != STORE_QUEUED))
         return OUTCOME_DONE; /* deleted, or another delivery was faster */
     if (rc == ERR_OK)

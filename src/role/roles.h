@@ -84,6 +84,8 @@ void keeper_sweep(struct app *app); /* deletes the blobs that are noted for dele
 /* --- the store's idea of where blobs live */
 enum err_code blobs_put_picture(struct app *app, const char *analysis_id, json_t *picture,
                                 struct err *err) MUST_CHECK;
+/* When the analysis was deleted before its picture was stored: that one goes, too. */
+void blobs_drop_picture(struct app *app, const char *analysis_id);
 enum err_code blobs_get_picture(struct app *app, const struct store_analysis *analysis, char **ret,
                                 size_t *ret_size, struct err *err) MUST_CHECK;
 
