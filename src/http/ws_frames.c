@@ -175,15 +175,17 @@ static void message_came(wslay_event_context_ptr wslay,
                          const struct wslay_event_on_msg_recv_arg *message, void *user)
 {
     struct ws_frames *f = user;
-    if (message->opcode == WSLAY_CONNECTION_CLOSE)
+    if (message->opcode == WSLAY_CONNECTION_CLOSE) {
         f->heard_close = 1;
-    else if (f->closing)
+    } else if (f->closing) {
         return;
-    else if (message->opcode ==
-             WSLAY_BINARY_FRAME) /* only queued: this is in the middle of wslay_event_recv */
-        wslay_event_queue_close(wslay, WSLAY_CODE_UNSUPPORTED_DATA, NULL, 0);
-    else if (message->opcode == WSLAY_TEXT_FRAME)
+    } else if (message->opcode == WSLAY_TEXT_FRAME) {
         f->message(f->ctx, (const char *)message->msg, message->msg_length);
+    } else if (message->opcode == WSLAY_BINARY_FRAME) {
+        /* Only queued here, in the middle of wslay_event_recv; collect sends it. */
+        f->closing = 1;
+        wslay_event_queue_close(wslay, WSLAY_CODE_UNSUPPORTED_DATA, NULL, 0);
+    }
 }
 
 /* --- what comes in -------------------------------------------------------------------------- */
@@ -234,12 +236,16 @@ static void cut_short(struct ws_frames *f)
     static const unsigned char code[] = {WSLAY_CODE_PROTOCOL_ERROR >> 8,
                                          WSLAY_CODE_PROTOCOL_ERROR & 255};
     f->deaf = 1;
-    if (f->closing)
+    if (f->closing) { /* with a reason of our own, which may still be in wslay's queue */
+        collect(f);
         return;
+    }
     struct ws_text *text = ws_text_new(WSLAY_CONNECTION_CLOSE, code, sizeof code);
     f->closing = 1;
     if (text)
         append(f, text);
+    else
+        f->broken = 1;
     ws_text_unref(text);
 }
 
