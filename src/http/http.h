@@ -6,7 +6,15 @@
  *
  * A handler returns ERR_OK after one http_reply_*, or an error code with `err` filled, which
  * becomes the problem+json answer (status from err.def). It never logs: the server writes the
- * access line and, for answers of 500 and above, the error. */
+ * access line and, for answers of 500 and above, the error. A line for each request would cost more
+ * than the request: at level info only those appear that failed (400 and above) or took more than a
+ * second, at level debug all; 503 at most once a second, with a count of what was held back.
+ *
+ * Some refusals come from libmicrohttpd, with a short HTML body and the end of the connection: 400
+ * (no colon in a header, no Host in HTTP/1.1, a malformed Content-Length or chunk), 413 (a
+ * Content-Length or chunk size past 64 bits), 414 and 431 (the head does not fit into
+ * HTTP_HEADERS_MAX), 505. A request line that is none closes the connection without an answer. It
+ * takes a bare LF for the end of a line, and joins folded headers. */
 #ifndef SONDE_HTTP_H
 #define SONDE_HTTP_H
 
@@ -75,7 +83,8 @@ struct http_route {
     const char *reply_schema;   /* name in components/schemas, or NULL */
     const char *request_schema; /* for HTTP_BODY_JSON */
     int hidden;                 /* 1: not in the OpenAPI document (pages) */
-    int open_to_sites; /* 1: other origins may ask (health, metrics); else refused as cross_site */
+    int open_to_sites; /* 1: other origins and any Host may ask (health, metrics); else refused as
+                          cross_site. Its good answers carry no ids unless a traceparent came */
 };
 
 /* The OpenAPI 3.1 document of a table. `schemas`: JSON object text of components/schemas. */
@@ -172,7 +181,9 @@ enum err_code http_server_start(const struct http_config *config, struct http_se
 int http_server_port(const struct http_server *server);
 const char *http_server_url(const struct http_server *server); /* "http://127.0.0.1:8080" */
 /* Stops listening; requests under way get up to `grace_s`, then their connections are cut. New
- * requests on kept connections get 503 shutting_down. NULL is fine. Returns NULL. */
+ * requests on kept connections get 503 shutting_down. NULL is fine. Returns NULL.
+ * Handlers that still run are waited for, whatever grace_s says; what is deferred ends with 503, and
+ * a later http_resume of it does nothing. Free a ws_hub before, the pool of workers after. */
 struct http_server *http_server_stop(struct http_server *server, double grace_s);
 
 #endif

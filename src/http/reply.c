@@ -74,21 +74,30 @@ static void add_policies(struct http_request *request)
     add(request, "Cross-Origin-Resource-Policy", "same-origin");
 }
 
+static void add_identity(struct http_request *request)
+{
+    char parent[TRACE_PARENT_TEXT];
+    request_identify(request);
+    trace_format(&request->trace, parent);
+    add(request, "X-Request-Id", request->id);
+    add(request, "traceresponse", parent);
+}
+
 void reply_finish(struct http_request *request)
 {
     if (!request->response || request->finished)
         return;
     request->finished = 1;
-    request_identify(request);
-    if (request->route && request->route->open_to_sites) /* asked every second; nothing to guard */
-        add(request, "Cache-Control", "no-store");
-    else
-        add_policies(request);
-    char parent[TRACE_PARENT_TEXT];
-    trace_format(&request->trace, parent);
     add(request, "X-Content-Type-Options", "nosniff");
-    add(request, "X-Request-Id", request->id);
-    add(request, "traceresponse", parent);
+    if (request->route && request->route->open_to_sites && request->status < 400 &&
+        !request->traceparent && !request->identified) {
+        /* Asked every second by a probe that reads the status: no ids, which cost as much as all
+         * the rest, and no policies for pages. */
+        add(request, "Cache-Control", "no-store");
+    } else {
+        add_policies(request);
+        add_identity(request);
+    }
     if (request->close_after)
         add(request, "Connection", "close");
     /* The list holds the last one first; the order does not matter. */
