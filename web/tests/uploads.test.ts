@@ -1,4 +1,5 @@
 import { File } from "node:buffer";
+import { webcrypto } from "node:crypto";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { configureStore } from "@reduxjs/toolkit";
 import { analysesReducer } from "../src/store/analyses";
@@ -10,6 +11,9 @@ import { readInfo } from "../src/api/info";
 import * as client from "../src/api/client";
 import { precheck, UploadManager } from "../src/upload/manager";
 import { extension, micTrouble, recordingName } from "../src/upload/record";
+
+/* Node 18 has it, but not as a global. */
+if (!("crypto" in globalThis)) Object.assign(globalThis, { crypto: webcrypto });
 
 const problem = problemFrom(503, { code: "queue_full", detail: "full" }, "2");
 const one = (key = "k") => uploadsReducer(undefined, added([{ key, name: "a.wav", bytes: 4 }]));
