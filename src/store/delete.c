@@ -10,7 +10,8 @@
 
 #include <string.h>
 
-#define KEPT_PAGE 500 /* uploads that store_each_kept reads in one snapshot */
+#define KEPT_PAGE 500   /* uploads that store_each_kept reads in one snapshot */
+#define STEP_MAX  10000 /* rows that one call expires or lists at most, whatever `limit` says */
 
 /* --- one analysis ------------------------------------------------------------------------- */
 
@@ -118,8 +119,11 @@ static enum err_code expire_work(struct db_tx *tx, void *ctx, struct err *err)
 
 static enum err_code expire(struct db *db, struct expire *e, uint64_t *ret_count, struct err *err)
 {
+    *ret_count = 0;
     if (e->limit < 1)
-        return *ret_count = 0, ERR_OK;
+        return ERR_OK;
+    if (e->limit > STEP_MAX)
+        e->limit = STEP_MAX;
     _cleanup_free_ char(*ids)[ID_TEXT] = try_alloc((size_t)e->limit, sizeof *ids);
     if (!ids)
         return err_set(err, ERR_NO_MEMORY, "no memory for %d ids", e->limit);
@@ -209,6 +213,8 @@ enum err_code store_blobs_to_delete(struct db *db, int limit, store_each_blob *e
 {
     if (limit < 1)
         return ERR_OK;
+    if (limit > STEP_MAX)
+        limit = STEP_MAX;
     _cleanup_free_ struct blob_row *list = try_alloc((size_t)limit, sizeof *list);
     if (!list)
         return err_set(err, ERR_NO_MEMORY, "no memory for %d blobs", limit);

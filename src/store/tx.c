@@ -12,7 +12,8 @@
 #include <jansson.h>
 #include <string.h>
 
-#define TRACEPARENT_MAX 128 /* the W3C form has 55; what is longer is none */
+#define TRACEPARENT_MAX 128                 /* the W3C form has 55; what is longer is none */
+#define TEXT_MAX        ((size_t)256 << 20) /* of one column; a day of speech makes 10 MB */
 
 /* Set once before other threads start. */
 static void (*on_change)(void *ctx);
@@ -77,6 +78,9 @@ enum err_code store_take(const struct db_rows *rows, int column, char **ret, str
 {
     size_t size = 0;
     const char *text = db_text(rows, column, &size);
+    *ret = NULL;
+    if (size > TEXT_MAX)
+        return err_set(err, ERR_LIMIT, "a text of %zu bytes is longer than any result", size);
     *ret = text ? try_alloc(size + 1, 1) : NULL;
     if (text && !*ret)
         return err_set(err, ERR_NO_MEMORY, "no memory for a text of %zu bytes", size);
