@@ -34,7 +34,7 @@ function kind(schema) {
   if (schema.allOf) return schema.allOf.map(kind).join(" and ");
   if (schema.oneOf) return schema.oneOf.map(kind).join(" or ");
   if ("const" in schema) return JSON.stringify(schema.const);
-  const types = [].concat(schema.type ?? (schema.properties ? "object" : "anything"));
+  const types = [].concat(schema.type ?? (schema.properties ? "object" : schema.enum ? "string" : "anything"));
   const text = types.map((type) => (type === "array" && schema.items ? `array of ${kind(schema.items)}` : type)).join(" or ");
   const form = schema.format ?? (schema.contentMediaType ? "bytes" : schema.contentEncoding);
   return form ? `${text}, ${form}` : text;
