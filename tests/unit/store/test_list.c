@@ -174,6 +174,22 @@ static void filters_choose(void **state)
     }
 }
 
+static void a_cursor_does_not_lift_the_end(void **state)
+{
+    struct box *box = *state;
+    for (int i = 0; i < 4; i++)
+        add(box->db, "a", "a");
+    box_run(box, "UPDATE analyses SET created_ms = 1000 * rowid");
+    char *cursor = NULL, *none = NULL;
+    seen = (struct seen){0};
+    OK(store_list(box->db, &(struct store_filter){.limit = 1}, on_row, &seen, &cursor, err));
+    seen.n = 0;
+    OK(store_list(box->db, &(struct store_filter){.limit = 5, .until_ms = 3000, .cursor = cursor},
+                  on_row, &seen, &none, err));
+    assert_int_equal(seen.n, 2);
+    free(cursor);
+}
+
 static void only_cursors_are_cursors(void **state)
 {
     struct box *box = *state;
@@ -297,6 +313,20 @@ static void a_search_looks_at_a_bounded_number_of_rows(void **state)
     assert_int_equal(list_all(box->db, (struct store_filter){.limit = 5, .text = "oldest"}),
                      1 + 50001 / STORE_SCAN_MAX);
     assert_int_equal(seen.n, 1);
+    /* Also when it is the very last row that a call looks at, or the first of the next. */
+    for (int i = 50001 - STORE_SCAN_MAX; i <= 50002 - STORE_SCAN_MAX; i++) {
+        _cleanup_free_ char *sql = xasprintf(
+            "UPDATE analyses SET name_folded = 'border' WHERE sha256 = printf('%%064d', %d)", i);
+        box_run(box, sql);
+    }
+    list_all(box->db, (struct store_filter){.limit = 5, .text = "border"});
+    assert_int_equal(seen.n, 2);
+    /* A start that several hashes have names none of them, and is looked for as text. */
+    list_all(box->db, (struct store_filter){.limit = 1000,
+                                            .text = "00000000000000000000000000000"
+                                                    "00000000000000000000000000000"
+                                                    "0123"});
+    assert_int_equal(seen.n, 100);
     char *cursor = NULL;
     seen = (struct seen){0};
     OK(store_list(box->db, &(struct store_filter){.limit = 5, .text = "row"}, on_row, &seen,
@@ -381,6 +411,7 @@ int main(void)
         TEST(pages_stay_right_while_rows_come_and_go),
         TEST(a_callback_that_stops_goes_on_behind_its_row),
         TEST(filters_choose),
+        TEST(a_cursor_does_not_lift_the_end),
         TEST(only_cursors_are_cursors),
         TEST(names_are_found_in_any_case),
         TEST(ids_and_hashes_are_found_by_their_start),
