@@ -241,6 +241,8 @@ struct app *app_stop(struct app *app)
         return NULL;
     atomic_store(&app->stopping, 1);
     waiters_report_all(app->waiters); /* nobody is kept waiting for what will not come */
+    ws_hub_stop(app->hub); /* before the server: libmicrohttpd may not end under a socket that it
+                              gave away */
     app->http = http_server_stop(app->http, GRACE_SECONDS);
     consumers_stop(app);
     bell_ring(&app->changed);
