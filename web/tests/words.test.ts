@@ -67,6 +67,10 @@ describe("sentences", () => {
     expect(errorSentences(en, { code: "odd", text: "What.", hint: "Do." })).toEqual(["What.", "Do."]);
     expect(errorSentences(en, { code: "odd", text: "" })).toEqual([en.errors.unknown[0], en.errors.unknown[1]]);
   });
+  it("has words in both languages for what the page itself finds wrong", () => {
+    for (const t of [en, ru])
+      for (const code of ["empty_file", "too_large"]) expect(t.errors.byCode[code]?.every((text) => text.length > 5), code).toBe(true);
+  });
   it("names the reason in a missing verdict", () => {
     const result = { reasons: [{ ...reason("damaged", 1), decides: false }, reason("no_speech", 0)] } as never;
     expect(verdictTitle(en, { verdict: "inconclusive", result })).toBe("No verdict: no speech");
