@@ -8,6 +8,10 @@
  * is tried again when the database asks for it (serialization, busy); it must therefore have no
  * effect but on the database and on *ctx, which it sets anew each time. Several callers'
  * transactions may be committed together (group commit); each is still all or nothing on its own.
+ * So `work` may run on another caller's thread, while its own waits: it must not depend on the
+ * thread (thread-local values, locks that the caller holds), and everything that waits for it waits
+ * for others, too: keep it short. db_transact or db_read_begin inside of `work` is a programming
+ * error and aborts; a read inside of a read, or a write inside of a read, is fine.
  *
  * Reading happens in db_read_begin … db_end: one snapshot. Threads: a struct db is shared; a
  * transaction belongs to one thread. */
@@ -50,12 +54,15 @@ uint64_t db_size_bytes(struct db *db);
 /* Every page and index: slow. *ret_problems gets one line per problem (caller frees), NULL if
  * clean. */
 enum err_code db_check(struct db *db, char **ret_problems, struct err *err) MUST_CHECK;
-/* A consistent copy of the whole database into a new file, while others work. */
+/* A consistent copy of the whole database into a new file, while others work. ERR_CONFLICT when
+ * there is something at `path`. */
 enum err_code db_backup(struct db *db, const char *path, struct err *err) MUST_CHECK;
 
 typedef enum err_code db_work(struct db_tx *tx, void *ctx, struct err *err);
 /* `work`'s error rolls back and is returned. ERR_UNCERTAIN: the connection was lost while
- * committing. ERR_NO_SPACE, ERR_READ_ONLY, ERR_DB_CORRUPT, ERR_DB. */
+ * committing, or the disk did not confirm. ERR_NO_SPACE, ERR_READ_ONLY, ERR_DB_CORRUPT, ERR_DB;
+ * ERR_BUSY: another process held the lock for busy_seconds. ERR_CONFLICT: a constraint failed
+ * (unique, foreign key); db_exec says so, a deferred one the commit. */
 enum err_code db_transact(struct db *db, enum db_durability durability, db_work *work, void *ctx,
                           struct err *err) MUST_CHECK;
 
