@@ -383,6 +383,8 @@ enum err_code upload_one(struct http_request *request, void *ctx, struct err *er
         if (http_prefer_wait(request) > 0) {
             http_set_context(request, xstrdup(id), free);
             rc = wait_for_analysis(app, request, id, waited, err);
+            if (rc == ERR_BUSY) /* too many wait: it was accepted all the same */
+                rc = reply_accepted(request, app, id);
         } else {
             rc = reply_accepted(request, app, id);
         }

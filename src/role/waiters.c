@@ -119,9 +119,10 @@ enum err_code wait_for_analysis(struct app *app, struct http_request *request, c
         waiters_add(app->waiters, own, request, http_prefer_wait(request), handle, err);
     if (rc != ERR_OK)
         return rc;
-    /* It may have become final before it was on the list. */
+    /* It may have become final before it was on the list, or the program may be ending. */
     struct store_analysis analysis;
-    if (store_get_status(app->db, own, &analysis, NULL) != ERR_OK ||
+    if (atomic_load(&app->stopping) || /* those on the list then were resumed already */
+        store_get_status(app->db, own, &analysis, NULL) != ERR_OK ||
         analysis.status == STORE_DONE || analysis.status == STORE_FAILED)
         waiters_report(app->waiters, own);
     bell_ring(&app->changed); /* the thread that ticks learns of the new deadline */
