@@ -107,7 +107,7 @@ static enum err_code read_settings(const struct serve_options *options, int jobs
     enum err_code rc =
         read_days("keep-audio", options->keep_audio, 0, &settings.keep_audio_days, err);
     if (rc == ERR_OK)
-        rc = read_days("keep-results", options->keep_results, 0.001, &settings.keep_results_days,
+        rc = read_days("keep-results", options->keep_results, 0.0001, &settings.keep_results_days,
                        err);
     *ret = settings;
     return rc;

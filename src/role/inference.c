@@ -262,6 +262,7 @@ static enum outcome inference_work(struct app *app, void *own, const struct queu
         note_failure(app, id, err);
         if (err->code == ERR_OK) {
             metric_add(metric_get(METRIC_FAILURES, err_slug(code), NULL, NULL), 1);
+            keeper_settled(app);
             return OUTCOME_DONE;
         }
         return OUTCOME_RETRY;

@@ -72,7 +72,7 @@ static enum outcome intake_work(struct app *app, void *own, const struct queue_m
     if (reused) {
         copy_picture(app, id);
         metric_add(metric_get(METRIC_UPLOADS, "reused", NULL, NULL), 1);
-        keeper_sweep(app); /* retention 0 */
+        keeper_settled(app);
     }
     metric_observe(metric_get(METRIC_STAGE_SECONDS, "check", NULL, NULL),
                    clock_seconds() - started);

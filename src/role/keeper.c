@@ -77,6 +77,19 @@ void keeper_sweep(struct app *app)
     free(s);
 }
 
+void keeper_settled(struct app *app)
+{
+    struct err err = {0};
+    uint64_t count = 0;
+    if (app->settings.keep_audio_days != 0)
+        return;
+    /* Whenever it was settled: the clock may have been set back since. */
+    if (store_expire_audio(app->db, INT64_MAX, RETENTION_BATCH, &count, &err) != ERR_OK)
+        log_error(LOG_LEVEL_WARN, "a recording will be deleted within a minute", &err);
+    else
+        keeper_sweep(app);
+}
+
 /* A blob whose name no row knows, older than this process: an upload that was never accepted. */
 struct orphans {
     struct app *app;

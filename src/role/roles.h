@@ -80,6 +80,8 @@ void *relay_run(void *app);
 void *keeper_run(void *app);
 void keeper_look(struct app *app);  /* refreshes waiting and free_bytes now */
 void keeper_sweep(struct app *app); /* deletes the blobs that are noted for deletion */
+/* An analysis has just become final: where recordings are not kept, they go now. */
+void keeper_settled(struct app *app);
 
 /* --- the store's idea of where blobs live */
 enum err_code blobs_put_picture(struct app *app, const char *analysis_id, json_t *picture,
