@@ -456,7 +456,7 @@ static void the_silent_are_pinged_and_then_cut(void **state)
     int pings = 0;
     struct timespec from, to;
     clock_gettime(CLOCK_MONOTONIC, &from);
-    for (get_frame(fd); got.first >= 0; get_frame(fd)) {
+    for (get_frame(fd); got.first >= 0 && pings < 10; get_frame(fd)) {
         assert_int_equal(got.first, 0x89);
         pings++;
         put_frame(alive, 0x8a, "", 0); /* the other one answers */
