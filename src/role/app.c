@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "../base/log.h"
@@ -44,6 +45,31 @@ static enum err_code open_folder(struct app *app, int exclusive, struct err *err
     return rc;
 }
 
+static int first_blob(void *ctx, const char *key, uint64_t size, int64_t modified_ms)
+{
+    (void)key, (void)size, (void)modified_ms;
+    *(int *)ctx = 1;
+    return 1;
+}
+
+/* A new database beside stored recordings would call all of them orphans, and the keeper would
+ * delete them. So a database that got lost is said, and not made anew. */
+static enum err_code check_not_lost(struct app *app, struct err *err)
+{
+    _cleanup_free_ char *file = xasprintf("%s/sonde.db", app->settings.data);
+    _cleanup_free_ char *wal = xasprintf("%s-wal", file);
+    struct stat st;
+    int any = 0;
+    if (stat(file, &st) == 0 ? st.st_size > 0 || access(wal, F_OK) == 0 : errno != ENOENT)
+        return ERR_OK;
+    enum err_code rc = blob_list(app->blob, BLOB_RAW, first_blob, &any, err);
+    if (rc == ERR_OK && any)
+        rc = err_set(err, ERR_DB_CORRUPT,
+                     "the database %.120s is gone or empty, but there are recordings beside it",
+                     file);
+    return rc;
+}
+
 enum err_code app_open_data(const char *data, int exclusive, int migrate, struct app *app,
                             struct err *err)
 {
@@ -52,6 +78,11 @@ enum err_code app_open_data(const char *data, int exclusive, int migrate, struct
     _cleanup_free_ char *blob_url = xasprintf("fs:%s/blobs", data);
     int applied = 0;
     enum err_code rc = open_folder(app, exclusive, err);
+    struct blob_options blob = {.url = blob_url};
+    if (rc == ERR_OK)
+        rc = blob_open_store(&blob, &app->blob, err);
+    if (rc == ERR_OK && exclusive)
+        rc = check_not_lost(app, err);
     struct db_options db = {.url = db_url};
     if (rc == ERR_OK)
         rc = db_open(&db, &app->db, err);
@@ -60,9 +91,6 @@ enum err_code app_open_data(const char *data, int exclusive, int migrate, struct
     if (applied > 0)
         log_event(LOG_LEVEL_INFO, "database brought up to date",
                   LOG_I("labels.migrations", applied));
-    struct blob_options blob = {.url = blob_url};
-    if (rc == ERR_OK)
-        rc = blob_open_store(&blob, &app->blob, err);
     struct queue_options queue = {.url = "table:", .db = app->db};
     if (rc == ERR_OK)
         rc = queue_open(&queue, &app->queue, err);
