@@ -177,11 +177,13 @@ void queue_message_done(struct queue_message *message)
 double queue_backoff(int delivery)
 {
     static const double seconds[] = {5, 30, 300};
+    const char *unit = secure_getenv("SONDE_QUEUE_BACKOFF");
     int last = (int)ARRAY_LEN(seconds) - 1;
     int at = delivery < 1 ? 0 : delivery - 1 > last ? last : delivery - 1;
     uint32_t dice;
     random_bytes(&dice, sizeof dice);
-    return seconds[at] * (0.8 + 0.4 * dice / UINT32_MAX);
+    double base = unit && *unit ? clamp(strtod(unit, NULL), seconds[at]) : seconds[at];
+    return base * (0.8 + 0.4 * dice / UINT32_MAX);
 }
 
 enum err_code queue_recover(struct queue *queue, uint64_t *ret_returned, struct err *err)

@@ -85,7 +85,8 @@ enum err_code queue_release(struct queue *queue, const struct queue_message *mes
                             struct err *err) MUST_CHECK;
 void queue_message_done(struct queue_message *message); /* frees the body */
 
-/* 5 s, 30 s, 5 min … with ±20 % jitter: the usual delay before delivery + 1. */
+/* 5 s, 30 s, 5 min … with ±20 % jitter: the usual delay before delivery + 1. For tests, the
+ * environment variable SONDE_QUEUE_BACKOFF is a number of seconds that each of them is cut to. */
 double queue_backoff(int delivery);
 
 /* At start, by the only process that uses the table: leases of a process that died end now. */
