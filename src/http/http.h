@@ -12,9 +12,8 @@
  *
  * Some refusals come from libmicrohttpd, with a short HTML body and the end of the connection: 400
  * (no colon in a header, no Host in HTTP/1.1, a malformed Content-Length or chunk), 413 (a
- * Content-Length or chunk size past 64 bits), 414 and 431 (the head does not fit into
- * HTTP_HEADERS_MAX), 505. A request line that is none closes the connection without an answer. It
- * takes a bare LF for the end of a line, and joins folded headers. */
+ * Content-Length or chunk size past 64 bits), 431 or no answer at all (the head does not fit into
+ * HTTP_HEADERS_MAX), 505. A request line that is none closes the connection without an answer. */
 #ifndef SONDE_HTTP_H
 #define SONDE_HTTP_H
 
@@ -182,8 +181,8 @@ int http_server_port(const struct http_server *server);
 const char *http_server_url(const struct http_server *server); /* "http://127.0.0.1:8080" */
 /* Stops listening; requests under way get up to `grace_s`, then their connections are cut. New
  * requests on kept connections get 503 shutting_down. NULL is fine. Returns NULL.
- * Handlers that still run are waited for, whatever grace_s says; what is deferred ends with 503, and
- * a later http_resume of it does nothing. Free a ws_hub before, the pool of workers after. */
+ * Handlers that still run are waited for, whatever grace_s says; what is deferred ends with 503,
+ * and a later http_resume of it does nothing. Free a ws_hub before, the pool of workers after. */
 struct http_server *http_server_stop(struct http_server *server, double grace_s);
 
 #endif

@@ -66,13 +66,46 @@ static const char *scan_length(struct http_request *request, const char *value)
 {
     int64_t length = 0;
     size_t n = strspn(value, "0123456789");
-    if (n == 0 || n > 18 || value[n + strspn(value + n, " \t")])
-        return "the Content-Length is no number";
+    if (n == 0 || n > 18 || value[n + strspn(value + n, " \t")]) {
+        request->has_body = 1; /* libmicrohttpd may expect one */
+        return "a Content-Length that is no number, or too large";
+    }
     for (size_t i = 0; i < n; i++)
         length = 10 * length + (value[i] - '0');
     request->content_length = length;
     request->has_body |= length > 0;
     return NULL;
+}
+
+/* libmicrohttpd overwrites what ends a line with zeros, as many as there were bytes; so a line that
+ * did not end in CRLF, and a zero inside of it, can still be seen. Of a folded header it makes one
+ * whose name is no longer right before its value. */
+static const char *scan_line(const char *name, size_t size, const char *value, size_t value_size)
+{
+    if (size == 0 || !value)
+        return "a header without a name";
+    for (size_t i = 0; i < size; i++)
+        if (!token[(unsigned char)name[i]])
+            return "a header whose name has a character that no name has";
+    const char *p = name + size + 1;
+    while (p < value && (*p == ' ' || *p == '\t'))
+        p++;
+    if (p != value)
+        return "a folded header";
+    if (value[value_size + 1] || memchr(value, '\r', value_size))
+        return "a header line that does not end in CRLF, or with a zero";
+    return NULL;
+}
+
+/* A header without a name ends the head, for libmicrohttpd. So does a bare LF. */
+static int head_is_whole(const struct http_request *request, const char *version)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(request->mhd, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+    static const char end[4];
+    if (!info || info->header_size < 16 || version[strlen(version) + 1])
+        return 0;
+    return memcmp(request->method + info->header_size - sizeof end, end, sizeof end) == 0;
 }
 
 static enum MHD_Result scan_header(void *cls, enum MHD_ValueKind kind, const char *name,
@@ -81,14 +114,9 @@ static enum MHD_Result scan_header(void *cls, enum MHD_ValueKind kind, const cha
     struct scan *scan = cls;
     struct http_request *r = scan->request;
     (void)kind;
-    for (size_t i = 0; i < size; i++)
-        if (!token[(unsigned char)name[i]])
-            scan->problem = "a header's name has a character that no name has";
-    if (size == 0 || !value)
-        scan->problem = "a header without a name";
+    scan->problem = scan_line(name, size, value, value_size);
     if (scan->problem)
         return MHD_NO;
-    (void)value_size;
     switch (name[0] | 0x20) {
     case 'h':
         if (IS("Host") && ++scan->hosts)
@@ -132,6 +160,8 @@ static enum err_code read_headers(struct http_request *request, const char *vers
     struct scan scan = {.request = request};
     MHD_get_connection_values_n(request->mhd, MHD_HEADER_KIND, scan_header, &scan);
     const char *problem = scan.problem;
+    if (!problem && !head_is_whole(request, version))
+        problem = "a line that does not end in CRLF, or a header without a name";
     if (!problem && scan.hosts > 1)
         problem = "more than one Host";
     if (!problem && scan.lengths > 1)

@@ -13,6 +13,8 @@
 
 #define GET(path) "GET " path " HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
+#define POST_RAW(rest) "POST /upload HTTP/1.1\r\nHost: localhost\r\n" rest
+
 static struct site site;
 static struct reply reply;
 
@@ -236,20 +238,29 @@ static void refuses_malformed_requests(void **state)
         "GET /items/x HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n",
         "GET /items/x HTTP/1.1\r\nHost: localhost\r\nBad Name: x\r\n\r\n",
         "GET /items/x HTTP/1.1\r\nHost: localhost\r\nName : x\r\n\r\n",
-        "POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\nContent-Length: "
-        "3\r\n\r\n{}x",
-        "POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\nTransfer-Encoding: "
-        "chunked\r\n\r\n0\r\n\r\n",
-        "POST /echo HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip, "
-        "chunked\r\n\r\n0\r\n\r\n",
-        "POST /echo HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: "
-        "chunked\r\nTransfer-Encoding: "
-        "chunked\r\n\r\n0\r\n\r\n",
-        "POST /echo HTTP/1.0\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        "POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: +2\r\n\r\n{}",
-        "POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2, 2\r\n\r\n{}",
-        "POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n{}",
-        "POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0x2\r\n\r\n{}",
+        "GET /items/x HTTP/1.1\r\nHost: localhost\r\n: x\r\n\r\n",
+        "GET /items/x HTTP/1.1\r\nHost: localhost\r\nA: b\r\n : x\r\nC: d\r\n\r\n",
+        "GET /items/x HTTP/1.1\r\nHost: localhost\r\nX-: y\r\n Z\r\n\r\n",
+        "GET /items/x HTTP/1.1\r\nHost: localhost\r\nX-y: a\rb\r\n\r\n",
+        "GET /items/x HTTP/1.1\r\nHost: localhost\nX: y\r\n\r\n",
+        "GET /items/x HTTP/1.1\r\nHost: localhost\n\r\n",
+        "GET /items/x HTTP/1.1\r\nHost: localhost\r\n\n",
+        "GET /items/x HTTP/1.1\nHost: localhost\r\n\r\n",
+        POST_RAW("Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}x"),
+        POST_RAW("Content-Length: 2\r\nContent-Length: 2\r\n\r\n{}"),
+        POST_RAW("Content-Length: 12\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"),
+        POST_RAW("Transfer-Encoding: gzip, chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"),
+        POST_RAW("Transfer-Encoding: identity\r\n\r\n"),
+        POST_RAW("Transfer-Encoding: xchunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"),
+        POST_RAW("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n"
+                 "2\r\n{}\r\n0\r\n\r\n"),
+        POST_RAW("Transfer-Encoding : chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"),
+        "POST /upload HTTP/1.0\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        POST_RAW("Content-Length: +2\r\n\r\n{}"),
+        POST_RAW("Content-Length: 2, 2\r\n\r\n{}"),
+        POST_RAW("Content-Length: -1\r\n\r\n{}"),
+        POST_RAW("Content-Length: 0x2\r\n\r\n{}"),
+        POST_RAW("Content-Length: 9999999999999999999\r\n\r\n{}"),
         "GET /items/x HTTP/1.1\r\n\r\n",
     };
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
@@ -265,8 +276,60 @@ static void refuses_malformed_requests(void **state)
     }
     ask("GET /items/x HTTP/3.7\r\nHost: localhost\r\n\r\n");
     assert_true(reply.status == 505 || reply.status == 400);
+    static const char zero[] = "GET /items/x HTTP/1.1\r\nHost: localhost\r\nX: a\0b\r\n\r\n";
+    int fd = raw_connect(site.port);
+    reply.rest_size = 0;
+    raw_send(fd, zero, sizeof zero - 1);
+    raw_read(fd, &reply, 0);
+    assert_int_equal(reply.status, 400);
+    close(fd);
     ask(GET("/healthz"));
     assert_int_equal(reply.status, 200);
+}
+
+static void knows_further_hosts(void **state)
+{
+    (void)state;
+    struct site other;
+    site_start(&other, &(struct http_config){.hosts = "sonde.example, second.example"});
+    raw_ask(other.port, "GET /loop HTTP/1.1\r\nHost: Second.example:80\r\n\r\n", &reply);
+    assert_int_equal(reply.status, 200);
+    raw_ask(other.port, "GET /loop HTTP/1.1\r\nHost: third.example\r\n\r\n", &reply);
+    assert_int_equal(reply.status, 403);
+    site_stop(&other, 1);
+    site_start(&other, &(struct http_config){.hosts = "*"});
+    raw_ask(other.port, "GET /loop HTTP/1.1\r\nHost: third.example\r\n\r\n", &reply);
+    assert_int_equal(reply.status, 200);
+    site_stop(&other, 1);
+}
+
+static void serves_a_folder(void **state)
+{
+    (void)state;
+    struct site other;
+    char dir[] = "/tmp/sonde-http-web-XXXXXX";
+    assert_non_null(mkdtemp(dir));
+    _cleanup_free_ char *index = xasprintf("%s/index.html", dir);
+    _cleanup_free_ char *outside = xasprintf("%s/link.txt", dir);
+    FILE *f = fopen(index, "w");
+    assert_non_null(f);
+    fputs("<p>folder", f);
+    fclose(f);
+    assert_int_equal(symlink("/etc/passwd", outside), 0);
+    site_start(&other, &(struct http_config){.web_dir = dir});
+    raw_ask(other.port, GET("/history"), &reply);
+    assert_string_equal(reply.body, "<p>folder");
+    assert_string_equal(raw_header(&reply, "Content-Type"), "text/html; charset=utf-8");
+    raw_ask(other.port, GET("/link.txt"), &reply);
+    assert_int_equal(reply.status, 404);
+    raw_ask(other.port, GET("/%2e%2e/%2e%2e/etc/passwd"), &reply);
+    assert_int_equal(reply.status, 404);
+    raw_ask(other.port, GET("/..%2f..%2fetc%2fpasswd"), &reply);
+    assert_int_equal(reply.status, 404);
+    site_stop(&other, 1);
+    unlink(index);
+    unlink(outside);
+    rmdir(dir);
 }
 
 static void limits_headers(void **state)
@@ -406,6 +469,8 @@ int main(void)
         cmocka_unit_test(serves_the_page),
         cmocka_unit_test(refuses_other_sites),
         cmocka_unit_test(refuses_malformed_requests),
+        cmocka_unit_test(knows_further_hosts),
+        cmocka_unit_test(serves_a_folder),
         cmocka_unit_test(limits_headers),
         cmocka_unit_test(answers_ranges),
         cmocka_unit_test(compresses),
