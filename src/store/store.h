@@ -7,7 +7,8 @@
  *
  * An upload is the recording; an analysis is one judgement of it. The states of an analysis:
  *   queued -> running -> done | failed ;  running -> queued again when its worker dies or gives up
- * a try; done and failed are final (a rerun is a new analysis of the same upload). */
+ * a try; done and failed are final (a rerun is a new analysis of the same upload), but for
+ * store_reopen, when somebody puts the dead letter of a failed one back. */
 #ifndef SONDE_STORE_H
 #define SONDE_STORE_H
 
@@ -100,10 +101,11 @@ struct store_filter {
     int limit;                  /* 1..1000 */
 };
 typedef int store_each(void *ctx, const struct store_analysis *analysis); /* non-zero stops */
-#define STORE_SCAN_MAX 20000 /* rows that one call looks at for `text` */
-#define STORE_NAMES_ONE                                                                            \
-    12 /* a text of so many hex digits (and '-') that begins exactly one id or                     \
-        * sha256 finds that one alone, at once */
+/* Rows that one call looks at for `text`. */
+#define STORE_SCAN_MAX 20000
+/* A text of so many hex digits (and '-') that begins exactly one id or sha256 finds that one alone,
+ * at once. */
+#define STORE_NAMES_ONE 12
 /* Newest first; since_ms <= created < until_ms. *ret_cursor: for the next page, NULL when this is
  * the last; caller frees. With text a page may hold fewer than `limit`, even none, and still have a
  * next one. `each` is called after the snapshot, so it may call the store; when it stops, the
@@ -140,7 +142,8 @@ enum err_code store_finish(struct db *db, const char *id, const struct store_res
                            int *ret_stale, struct err *err) MUST_CHECK;
 enum err_code store_fail(struct db *db, const char *id, const struct err *why, int *ret_stale,
                          struct err *err) MUST_CHECK;
-/* failed -> queued, its error forgotten: its message is about to be delivered again. Other states stay. */
+/* failed -> queued, its error forgotten: its message is about to be delivered again. Other states
+ * stay. */
 enum err_code store_reopen(struct db *db, const char *id, struct err *err) MUST_CHECK;
 /* "" -> queued, with an outbox row; asking twice changes nothing. ERR_CONFLICT unless done;
  * ERR_GONE. */

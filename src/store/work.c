@@ -2,11 +2,12 @@
  *
  * Each transition is one UPDATE whose WHERE names the states it may leave, so two workers that
  * finish the same analysis, or a worker whose analysis was deleted, cannot both win: the UPDATE
- * that changes no row is the stale one. done and failed are left by no UPDATE at all.
+ * that changes no row is the stale one. No worker's UPDATE leaves done or failed.
  *
  *   store_checked  queued (once) -> done by reuse, or stays queued with a job for ml_inference
  *   store_start    queued, running -> running      store_requeue  running -> queued
  *   store_finish   queued, running -> done         store_fail     queued, running -> failed
+ *   store_reopen   failed -> queued, by hand
  *
  * Any thread; the works may run on another one, and again. */
 #include "internal.h"

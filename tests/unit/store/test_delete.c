@@ -209,6 +209,15 @@ static void blobs_are_noted_until_they_are_gone(void **state)
     OK(store_blob_deleted(box->db, 12345, err)); /* was struck out before */
 }
 
+static void a_recording_that_is_gone_is_no_longer_kept(void **state)
+{
+    struct box *box = *state;
+    struct ids ids = add_done(box->db, "a", "a");
+    OK(store_audio_gone(box->db, ids.upload, err));
+    assert_int_equal(get(box->db, ids.analysis).audio_kept, 0);
+    assert_int_equal(box_number(box, "SELECT COUNT(*) FROM blob_deletions"), 0);
+}
+
 struct kept {
     int n, stop_after;
     char last[ID_TEXT];
@@ -492,6 +501,7 @@ int main(void)
         TEST(a_deletion_may_settle_the_upload),
         TEST(results_expire_oldest_first),
         TEST(blobs_are_noted_until_they_are_gone),
+        TEST(a_recording_that_is_gone_is_no_longer_kept),
         TEST(doctor_sees_every_kept_recording),
         TEST(the_outbox_gives_the_oldest_until_they_are_sent),
         TEST(events_can_be_resumed),

@@ -203,7 +203,7 @@ static void all_at_once_adds_up(void **state)
 
 /* Ids that the changes below work on, made anew for each. */
 struct scene {
-    struct ids queued, running, done, dropped;
+    struct ids queued, running, done, failed;
     char hook[ID_TEXT], delivery[ID_TEXT], fresh[ID_TEXT], fresh_upload[ID_TEXT];
 };
 
@@ -222,6 +222,8 @@ static void make_scene(struct box *box, struct scene *s)
     s->queued = add(box->db, "queued", "same");
     s->running = add(box->db, "running", "running");
     OK(store_start(box->db, s->running.analysis, &a, &stale, err));
+    s->failed = add(box->db, "failed", "failed");
+    OK(store_fail(box->db, s->failed.analysis, &(struct err){ERR_DAMAGED, "x"}, &stale, err));
     id_new(s->fresh);
     id_new(s->fresh_upload);
 }
@@ -311,6 +313,11 @@ static enum err_code do_expire_results(struct db *db, const struct scene *s)
     return store_expire_results(db, INT64_MAX, 100, &count, NULL);
 }
 
+static enum err_code do_reopen(struct db *db, const struct scene *s)
+{
+    return store_reopen(db, s->failed.analysis, NULL);
+}
+
 static enum err_code do_webhook_delete(struct db *db, const struct scene *s)
 {
     return store_webhook_delete(db, s->hook, NULL);
@@ -324,7 +331,8 @@ static enum err_code do_delivery_test(struct db *db, const struct scene *s)
 static change *const changes[] = {
     do_accept,         do_rerun,        do_reuse,          do_check,         do_start,
     do_requeue,        do_finish,       do_fail,           do_ask,           do_delete,
-    do_delete_running, do_expire_audio, do_webhook_delete, do_delivery_test, do_expire_results,
+    do_delete_running, do_expire_audio, do_webhook_delete, do_delivery_test, do_reopen,
+    do_expire_results,
 };
 
 /* A table that refuses to be written makes the change break off when it comes to it. */

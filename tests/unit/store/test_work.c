@@ -4,7 +4,7 @@
 /* --- the state machine -------------------------------------------------------------------- */
 
 enum made { QUEUED, CHECKED, RUNNING, DONE, FAILED, DELETED, MADES };
-enum step { CHECK, START, REQUEUE, FINISH, FAIL, STEPS };
+enum step { CHECK, START, REQUEUE, FINISH, FAIL, REOPEN, STEPS };
 
 static struct ids make(struct box *box, enum made made, int number)
 {
@@ -39,6 +39,10 @@ static int take_step(struct box *box, const char *id, enum step step)
         OK(store_requeue(box->db, id, err));
         stale = 0;
     }
+    if (step == REOPEN) {
+        OK(store_reopen(box->db, id, err));
+        stale = 0;
+    }
     if (step == FINISH)
         OK(store_finish(box->db, id, &result, &stale, err));
     if (step == FAIL)
@@ -51,13 +55,13 @@ static void every_step_from_every_state(void **state)
     struct box *box = *state;
     /* What it becomes; "-": stale, nothing changes; "=": not stale, but stays as it is. */
     static const char *const table[MADES][STEPS] = {
-        /*            checked   start      requeue   finish  fail */
-        [QUEUED] = {"queued", "running", "=", "done", "failed"},
-        [CHECKED] = {"-", "running", "=", "done", "failed"},
-        [RUNNING] = {"-", "running", "queued", "done", "failed"},
-        [DONE] = {"-", "-", "=", "-", "-"},
-        [FAILED] = {"-", "-", "=", "-", "-"},
-        [DELETED] = {"-", "-", "=", "-", "-"},
+        /*            checked   start      requeue   finish  fail     reopen */
+        [QUEUED] = {"queued", "running", "=", "done", "failed", "="},
+        [CHECKED] = {"-", "running", "=", "done", "failed", "="},
+        [RUNNING] = {"-", "running", "queued", "done", "failed", "="},
+        [DONE] = {"-", "-", "=", "-", "-", "="},
+        [FAILED] = {"-", "-", "=", "-", "-", "queued"},
+        [DELETED] = {"-", "-", "=", "-", "-", "="},
     };
     for (int made = 0; made < MADES; made++)
         for (int step = 0; step < STEPS; step++) {
@@ -143,6 +147,26 @@ static void a_failure_is_kept_with_its_reason(void **state)
     assert_string_equal(a.verdict, "");
     OK(store_get_status(box->db, ids.analysis, &a, err));
     assert_string_equal(a.error_code, "damaged_audio");
+}
+
+static void what_failed_can_be_opened_again(void **state)
+{
+    struct box *box = *state;
+    struct ids ids = make(box, FAILED, 1);
+    OK(store_reopen(box->db, ids.analysis, err));
+    struct store_analysis a = get(box->db, ids.analysis);
+    assert_string_equal(a.error_code, "");
+    assert_string_equal(a.error_text, "");
+    assert_int_equal(a.finished_ms + a.started_ms, 0);
+    uint64_t count = 99;
+    OK(store_expire_audio(box->db, INT64_MAX, 10, &count, err)); /* it needs its recording */
+    assert_int_equal(count, 0);
+    OK(store_expire_results(box->db, INT64_MAX, 10, &count, err));
+    assert_int_equal(count, 0);
+    finish(box->db, ids.analysis, 1, "synthetic", MODEL_A);
+    OK(store_reopen(box->db, ids.analysis, err));
+    assert_string_equal(status_of(box->db, ids.analysis), "done");
+    box_counted(box);
 }
 
 static void a_recording_goes_with_the_last_that_waits(void **state)
@@ -316,6 +340,7 @@ int main(void)
         TEST(a_result_is_kept_as_it_was),
         TEST(what_was_not_scored_has_no_figures),
         TEST(a_failure_is_kept_with_its_reason),
+        TEST(what_failed_can_be_opened_again),
         TEST(a_recording_goes_with_the_last_that_waits),
         TEST(the_same_bytes_are_not_analysed_again),
         TEST(copies_name_the_original_as_long_as_it_is_there),
