@@ -128,13 +128,14 @@ enum err_code conn_open(const char *path, int create, int busy_ms, struct conn *
         sqlite3_busy_timeout(conn->db, busy_ms);
         /* The cache holds at most 2 MB per connection, so that an idle server stays small; the rest
          * is the kernel's, mapped: reading a page by a system call costs a lookup a fifth more. */
-        code = conn_script(conn,
-                           "PRAGMA cell_size_check = ON; PRAGMA temp_store = MEMORY;"
-                           "PRAGMA cache_size = -2048; PRAGMA mmap_size = 1073741824;"
-                           "PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF;"
-                           "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0;"
-                           "PRAGMA journal_size_limit = 16777216",
-                           err);
+        code = conn_script(
+            conn,
+            "PRAGMA cell_size_check = ON; PRAGMA temp_store = MEMORY;"
+            "PRAGMA cache_size = -2048; PRAGMA mmap_size = 1073741824;"
+            "PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF; PRAGMA secure_delete = ON;"
+            "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0;"
+            "PRAGMA journal_size_limit = 16777216",
+            err);
     }
     if (code) {
         conn_close(conn);
