@@ -61,9 +61,9 @@ struct upload *upload_free(struct upload *upload)
 
 static enum err_code spool_error(struct err *err, int errnum, const char *what)
 {
-    enum err_code code = errnum == ENOSPC || errnum == EDQUOT || errnum == EFBIG ? ERR_NO_SPACE
-                         : errnum == EROFS                                       ? ERR_READ_ONLY
-                                                                                 : ERR_IO;
+    enum err_code code = errnum == ENOSPC || errnum == EDQUOT || errnum == EFBIG  ? ERR_NO_SPACE
+                         : errnum == EROFS || errnum == EACCES || errnum == EPERM ? ERR_READ_ONLY
+                                                                                  : ERR_IO;
     return err_set_errno(err, code, errnum, "%s the spool folder", what);
 }
 
