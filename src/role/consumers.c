@@ -4,6 +4,9 @@
  *        -> RETRY      again after a pause; after QUEUE_MAX_RETRIES of them a dead letter: died()
  *        -> GIVE_BACK  at once, uncounted (the program is ending)
  *
+ * A full or read-only disk is no fault of the job: then RETRY is GIVE_BACK after a moment, so that
+ * no number of tries on a full disk makes a dead letter; and settling is tried until it succeeds.
+ *
  * A lost lease means that somebody else works on the message now: settling is refused by the queue,
  * and the store's conditions keep the first result. One thread handles one message at a time. */
 #include <stdlib.h>
@@ -18,7 +21,8 @@
 #include "../os/clock.h"
 #include "roles.h"
 
-#define THREADS_MAX 300
+#define THREADS_MAX  300
+#define DISK_SECONDS 1.0 /* how long a full disk is left alone */
 
 struct consumer {
     struct app *app;
@@ -33,24 +37,52 @@ struct consumers {
     size_t count;
 };
 
+static int disk_refuses(enum err_code code)
+{
+    return code == ERR_NO_SPACE || code == ERR_READ_ONLY;
+}
+
+static void pause_for(struct app *app, double seconds)
+{
+    for (double until = clock_seconds() + seconds;
+         clock_seconds() < until && !atomic_load(&app->stopping);)
+        usleep(20000);
+}
+
+static enum err_code settle_once(struct app *app, const struct queue_message *message,
+                                 enum outcome outcome, const struct err *why, int *ret_dead,
+                                 struct err *err)
+{
+    switch (outcome) {
+    case OUTCOME_DONE:
+        return queue_ack(app->queue, message, err);
+    case OUTCOME_GIVE_BACK:
+        return queue_release(app->queue, message, err);
+    case OUTCOME_RETRY:
+        break;
+    }
+    return queue_retry(app->queue, message, queue_backoff(message->delivery), why->text, ret_dead,
+                       err);
+}
+
 static void settle(struct app *app, const struct consumer_kind *kind,
                    const struct queue_message *message, const json_t *data, enum outcome outcome,
                    const struct err *why)
 {
     struct err err = {0};
-    enum err_code rc = ERR_OK;
+    static struct log_limit limit;
     int dead = 0;
-    switch (outcome) {
-    case OUTCOME_DONE:
-        rc = queue_ack(app->queue, message, &err);
-        break;
-    case OUTCOME_GIVE_BACK:
-        rc = queue_release(app->queue, message, &err);
-        break;
-    case OUTCOME_RETRY:
-        rc = queue_retry(app->queue, message, queue_backoff(message->delivery), why->text, &dead,
-                         &err);
-        break;
+    if (outcome == OUTCOME_RETRY && disk_refuses(why->code)) {
+        if (log_allowed(&limit, 10, NULL))
+            log_error(LOG_LEVEL_ERROR, "jobs wait for the disk", why,
+                      LOG_T("labels.queue", kind->queue));
+        outcome = OUTCOME_GIVE_BACK;
+        pause_for(app, DISK_SECONDS);
+    }
+    enum err_code rc = settle_once(app, message, outcome, why, &dead, &err);
+    while (disk_refuses(rc) && !atomic_load(&app->stopping)) {
+        pause_for(app, DISK_SECONDS);
+        rc = settle_once(app, message, outcome, why, &dead, &err);
     }
     if (rc == ERR_OK && dead)
         kind->died(app, data, why);
