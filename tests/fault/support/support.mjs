@@ -114,7 +114,7 @@ export function sql(data, statement) {
 }
 
 // Of a data folder that nobody uses: nothing temporary, nothing without an owner, nothing missing, nothing dead.
-export function assertClean(data, { dead = 0 } = {}) {
+export function assertClean(data, { dead = 0, small = false } = {}) {
   assert.deepEqual(filesUnder(data, 'spool'), [], 'left in the spool');
   assert.deepEqual(filesUnder(data, 'blobs/tmp'), [], 'left in blobs/tmp');
   const names = (list) => list.map((path) => basename(path)).sort();
@@ -123,7 +123,10 @@ export function assertClean(data, { dead = 0 } = {}) {
   const done = new Set(sql(data, "SELECT id FROM analyses WHERE status = 'done'").map((row) => row.id));
   assert.deepEqual(names(filesUnder(data, 'blobs/processed')).filter((id) => !done.has(id)), [], 'pictures of no analysis');
   const doctor = sonde(['doctor', '--deep', '--data', data]);
-  if (!dead) assert.equal(doctor.code, 0, doctor.out);
+  const problems = doctor.out.split('\n').filter((line) => line.startsWith('PROBLEM'));
+  // A disk of a few megabytes, and dead letters that are meant, are what doctor is right to complain about.
+  assert.deepEqual(problems.filter((line) => !(small && /^PROBLEM +folder/.test(line)) && !(dead && /^PROBLEM +queue/.test(line))), []);
+  if (!problems.length) assert.equal(doctor.code, 0, doctor.out);
   const jobs = sonde(['jobs', 'list', '--json', '--data', data]);
   assert.equal(jobs.code, 0, jobs.err);
   assert.equal(jsonLines(jobs.out).length, dead, jobs.out);
