@@ -78,8 +78,10 @@ struct http_route {
     const struct http_param *params;
     size_t n_params;
     int status;                 /* of success, for the document */
-    const char *reply_type;     /* "application/json" … */
-    const char *reply_schema;   /* name in components/schemas, or NULL */
+    const char *also;           /* further statuses with the same body: "206 503", or NULL */
+    const char *reply_type;     /* "application/json", "application/json text/csv" … */
+    const char *reply_schema;   /* of the JSON one: name in components/schemas, or NULL */
+    const char *errors;         /* slugs of the errors that are this route's own: "no_such gone" */
     const char *request_schema; /* for HTTP_BODY_JSON */
     int hidden;                 /* 1: not in the OpenAPI document (pages) */
     int open_to_sites; /* 1: other origins and any Host may ask (health, metrics); else refused as

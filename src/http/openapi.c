@@ -10,6 +10,8 @@
  *
  * Plain function, any thread; the caller owns the document. When memory is gone, jansson's setters
  * fail one by one: that is counted in `lost` and makes the whole fail at the end. */
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -185,6 +187,12 @@ static const char *status_text(int status)
         return "Accepted: the work goes on after this answer.";
     case 204:
         return "Done; there is nothing to say.";
+    case 206:
+        return "The range that was asked for.";
+    case 304:
+        return "It is what the client has already.";
+    case 503:
+        return "Not now; the body says why.";
     default:
         return "Success.";
     }
@@ -199,7 +207,54 @@ static json_t *response(struct doc *doc, const char *text, json_t *types)
     return json;
 }
 
-static void responses(struct doc *doc, const struct http_route *route, json_t *operation)
+/* What comes with a good answer: every type of the list, the schema with those that are JSON. */
+static json_t *reply_types(struct doc *doc, const struct http_route *route)
+{
+    json_t *types = route->reply_type ? json_object() : NULL;
+    for (const char *at = route->reply_type; at && *at; at += strspn(at, " ")) {
+        size_t n = strcspn(at, " ");
+        _cleanup_free_ char *type = xasprintf("%.*s", (int)n, at);
+        json_t *media = json_object();
+        if (route->reply_schema && strstr(type, "json"))
+            put(doc, media, "schema", schema_ref(route->reply_schema));
+        put(doc, types, type, media);
+        at += n;
+    }
+    return types;
+}
+
+static enum err_code code_of(const char *slug, size_t n)
+{
+    for (int i = 1; i < ERR_COUNT; i++)
+        if (strlen(err_slug((enum err_code)i)) == n &&
+            memcmp(err_slug((enum err_code)i), slug, n) == 0)
+            return (enum err_code)i;
+    return ERR_OK;
+}
+
+/* The errors of a route by status; those of one status stand in one description. */
+static enum err_code error_responses(struct doc *doc, const struct http_route *route, json_t *all)
+{
+    for (const char *at = route->errors; at && *at; at += strspn(at, " ")) {
+        size_t n = strcspn(at, " ");
+        enum err_code code = code_of(at, n);
+        char status[16];
+        if (code == ERR_OK)
+            return err_set(doc->err, ERR_INTERNAL, "%s: no error is called %.*s", route->id, (int)n,
+                           at);
+        snprintf(status, sizeof status, "%d", err_http_status(code));
+        const char *before =
+            json_string_value(json_object_get(json_object_get(all, status), "description"));
+        _cleanup_free_ char *text =
+            xasprintf("%s%s`%s`", before ? before : "", before ? ", " : "", err_slug(code));
+        put(doc, all, status,
+            response(doc, text, content(doc, "application/problem+json", schema_ref("Problem"))));
+        at += n;
+    }
+    return ERR_OK;
+}
+
+static enum err_code responses(struct doc *doc, const struct http_route *route, json_t *operation)
 {
     json_t *all = json_object();
     char status[16];
@@ -213,15 +268,20 @@ static void responses(struct doc *doc, const struct http_route *route, json_t *o
             response(doc, "It was done within the time that `Prefer: wait` gave.",
                      content(doc, "application/json", schema_ref(waited))));
     snprintf(status, sizeof status, "%d", code);
-    put(doc, all, status,
-        response(doc, status_text(code),
-                 route->reply_type
-                     ? content(doc, route->reply_type, schema ? schema_ref(schema) : NULL)
-                     : NULL));
+    put(doc, all, status, response(doc, status_text(code), reply_types(doc, route)));
+    for (const char *at = route->also; at && *at; at += strspn(at, " ")) {
+        code = (int)strtol(at, NULL, 10);
+        snprintf(status, sizeof status, "%d", code);
+        put(doc, all, status,
+            response(doc, status_text(code), code == 304 ? NULL : reply_types(doc, route)));
+        at += strcspn(at, " ");
+    }
+    put(doc, operation, "responses", all);
+    enum err_code rc = error_responses(doc, route, all);
     put(doc, all, "default",
         response(doc, "What went wrong.",
                  content(doc, "application/problem+json", schema_ref("Problem"))));
-    put(doc, operation, "responses", all);
+    return rc;
 }
 
 /* --- the whole ----------------------------------------------------------------------------- */
@@ -257,8 +317,7 @@ static enum err_code operation(struct doc *doc, const struct http_route *route, 
     if (rc != ERR_OK)
         return rc;
     request_body(doc, route, json);
-    responses(doc, route, json);
-    return ERR_OK;
+    return responses(doc, route, json);
 }
 
 /* The tags in the order in which the table first has them: a page shows them in this order. */

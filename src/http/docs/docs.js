@@ -207,8 +207,8 @@ function details(path, method, operation) {
     ...parameterRows(operation),
     operation.requestBody ? [el("h3", "Body"), contents(operation.requestBody.content)] : null,
     ...responses.map(([status, reply]) => [
-      el("h3", el("span.status", status === "default" ? "otherwise" : status), " ", el("span.kind", reply.description)),
-      contents(reply.content)]),
+      el("h3", el("span.status", status === "default" ? "otherwise" : status), " ", el("span.kind", words(reply.description))),
+      status >= 400 ? null : contents(reply.content)]), // every error is a Problem, as "otherwise" shows
     upgrade ? null : [el("h3", "Example"), copyable(example(path, method, operation))],
     method === "get" && !upgrade ? tryIt(path, operation) : null,
   ].flat();
