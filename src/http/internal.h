@@ -279,6 +279,7 @@ void request_free(struct http_request *request);
 void reply_set(struct http_request *request, int status, struct MHD_Response *response);
 /* Adds the headers that every answer has. Once, before it is queued. */
 void reply_finish(struct http_request *request);
+int reply_has_header(const struct http_request *request, const char *name); /* set by the handler */
 
 /* problem.c: the answer for an error. */
 void problem_reply(struct http_request *request, enum err_code code, const struct err *err);

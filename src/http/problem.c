@@ -74,7 +74,8 @@ void problem_reply(struct http_request *request, enum err_code code, const struc
     request->err = err ? *err : (struct err){.code = code};
     request->err.code = code;
     char *text = problem_text(request, code, err);
-    if ((status == 429 || status == 503) && err_retryable(code))
+    if ((status == 429 || status == 503) && err_retryable(code) &&
+        !reply_has_header(request, "Retry-After"))
         http_reply_header(request, "Retry-After", retry_after(code));
     if (code == ERR_METHOD) {
         char allow[64];

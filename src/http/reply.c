@@ -44,7 +44,7 @@ void http_reply_header(struct http_request *request, const char *name, const cha
     request->headers = header;
 }
 
-static int has_header(const struct http_request *request, const char *name)
+int reply_has_header(const struct http_request *request, const char *name)
 {
     for (const struct reply_header *h = request->headers; h; h = h->next)
         if (strcasecmp(h->name, name) == 0)
@@ -54,7 +54,7 @@ static int has_header(const struct http_request *request, const char *name)
 
 static void add(struct http_request *request, const char *name, const char *value)
 {
-    if (request->headers && has_header(request, name))
+    if (request->headers && reply_has_header(request, name))
         return;
     (void)MHD_add_response_header(request->response, name, value);
 }
@@ -169,7 +169,8 @@ void http_reply_mem(struct http_request *request, int status, const char *type, 
 
 void http_reply_json(struct http_request *request, int status, json_t *json)
 {
-    char *text = json_dumps(json, JSON_COMPACT);
+    /* 15 digits are what every double keeps: 9.82275 stays that, and is not 9.8227499999999992. */
+    char *text = json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(15));
     json_decref(json);
     if (!text) {
         struct err err;
@@ -261,7 +262,7 @@ void http_reply_file(struct http_request *request, const char *type, int fd, uin
     (void)MHD_add_response_header(response, "Accept-Ranges", "bytes");
     if (etag) {
         (void)MHD_add_response_header(response, "ETag", etag);
-        if (!has_header(request, "Cache-Control"))
+        if (!reply_has_header(request, "Cache-Control"))
             http_reply_header(request, "Cache-Control", "private, no-cache");
     }
     if (name) {

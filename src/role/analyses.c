@@ -209,8 +209,12 @@ static enum err_code result_csv(struct http_request *request, const char *result
     json_array_foreach(json_object_get(json, "timeline"), i, row)
     {
         static const char *const keys[] = {"start_s", "end_s", "speech_s", "llr", "p_synthetic"};
-        for (size_t k = 0; k < ARRAY_LEN(keys); k++)
-            fprintf(out, "%s%.6g", k ? "," : "", json_number_value(json_object_get(row, keys[k])));
+        for (size_t k = 0; k < ARRAY_LEN(keys); k++) {
+            const json_t *value = json_object_get(row, keys[k]);
+            fputs(k ? "," : "", out);
+            if (json_is_number(value)) /* a window without speech has no score */
+                fprintf(out, "%.6g", json_number_value(value));
+        }
         fputs("\r\n", out);
     }
     json_decref(json);
@@ -420,7 +424,7 @@ static enum err_code read_filter(struct http_request *request, struct store_filt
     if (limit) {
         char *end;
         long n = strtol(limit, &end, 10);
-        if (*end || n < 1 || n > LIST_MAX)
+        if (*limit < '0' || *limit > '9' || *end || n < 1 || n > LIST_MAX)
             return err_set(err, ERR_BAD_REQUEST, "limit is a number from 1 to %d", LIST_MAX);
         f->limit = (int)n;
     }

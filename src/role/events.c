@@ -305,10 +305,12 @@ enum err_code events_socket(struct http_request *request, void *ctx, struct err 
 {
     struct app *app = ctx;
     const char *ticket = http_query(request, "ticket"), *after = http_query(request, "after");
+    char *end = NULL;
+    int64_t from = after && *after ? strtoll(after, &end, 10) : -1;
+    if (end && (*end || *after < '0' || *after > '9'))
+        return err_set(err, ERR_BAD_REQUEST, "after is the number of an event");
     struct listener *l = xalloc(sizeof *l);
-    l->after = -1;
-    if (after && *after)
-        l->after = strtoll(after, NULL, 10);
+    l->after = from;
     if (ticket) {
         l->greeted = 1;
         if (!ticket_ok(app, ticket)) {

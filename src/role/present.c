@@ -120,6 +120,10 @@ static json_t *present_stability(const struct store_analysis *a, const char *tex
         json_object_set_new(stability, "rows", json_array());
     }
     json_object_set_new(stability, "status", json_string(a->stability_status));
+    static const char *const sums[] = {"spread", "flips"};
+    for (size_t i = 0; i < ARRAY_LEN(sums); i++)
+        if (!json_object_get(stability, sums[i]))
+            json_object_set_new(stability, sums[i], json_null());
     return stability;
 }
 

@@ -16,8 +16,7 @@
 #include "../obs/metrics.h"
 #include "roles.h"
 
-#define ACCEPT_MAX       1000 /* recordings of one request, those of its zips included */
-#define RETRY_AFTER_TEXT "10"
+#define ACCEPT_MAX 1000 /* recordings of one request, those of its zips included */
 
 struct intake_file {
     char *name, *path; /* owned; the path is in the spool folder */
@@ -63,10 +62,8 @@ enum err_code upload_admit(struct http_request *request, void *ctx, struct err *
         rc = err_set(
             err, ERR_NO_SPACE, "the data folder has %llu MB free, of which %llu MB are kept",
             (unsigned long long)(room >> 20), (unsigned long long)(app->settings.min_free >> 20));
-    if (rc != ERR_OK) {
-        http_reply_header(request, "Retry-After", RETRY_AFTER_TEXT);
+    if (rc != ERR_OK)
         metric_add(metric_get(METRIC_UPLOADS, "refused", NULL, NULL), 1);
-    }
     return rc;
 }
 
@@ -206,9 +203,7 @@ static enum err_code collect(struct http_request *request, struct batch *b, int 
         } else if (zips && zip_is(files[i].head, sizeof files[i].head)) {
             rc = unpack(b, &files[i], err);
         } else {
-            const char *query_name = http_query(request, "name");
-            const char *name = files[i].name[0] || !query_name ? files[i].name : query_name;
-            struct intake_file *file = batch_add(b, name, err);
+            struct intake_file *file = batch_add(b, files[i].name, err);
             if (!file)
                 return err->code;
             memcpy(file->sha256, files[i].sha256, SHA256_HEX);
@@ -303,8 +298,6 @@ static enum err_code take_in(struct http_request *request, struct batch *b, json
         remove_stored(b);
     if (rc != ERR_OK) {
         metric_add(metric_get(METRIC_UPLOADS, "refused", NULL, NULL), (double)b->count);
-        if (rc == ERR_QUEUE_FULL || rc == ERR_NO_SPACE)
-            http_reply_header(request, "Retry-After", RETRY_AFTER_TEXT);
         return rc;
     }
     if (replay) {
