@@ -175,9 +175,9 @@ export function tone(dir, { seconds = 2, hz = 1000, level = 0.5, from = 0, to = 
 export function long(dir, minutes = 20) {
   const source = join(dir, 'speech.wav');
   syntheticSpeech(source);
-  const path = join(dir, `long-${minutes}.mp3`);
-  ffmpeg('-stream_loop', '-1', '-i', source, '-t', String(minutes * 60), '-ac', '1', '-ar', '16000', '-b:a', '24k', path);
-  return readFileSync(path);
+  const path = join(dir, 'minute.mp3');
+  ffmpeg('-stream_loop', '-1', '-i', source, '-t', '60', '-ac', '1', '-ar', '16000', '-b:a', '24k', '-write_xing', '0', '-id3v2_version', '0', path);
+  return Buffer.concat(Array.from({ length: minutes }, () => readFileSync(path))); // frames upon frames
 }
 
 // --- zips
