@@ -4,7 +4,7 @@
  *   struct picture *p;  picture_new(&p, &err);
  *   analysis_draw(analysis, p);                              (detector.h) feeds it from then on
  *   detect_file(analysis, …, &detection, …);
- *   json_t *json = picture_json(p, detection.duration_s);    the shape that docs/api.md promises
+ *   char *text = picture_text(p, detection.duration_s);      the shape that docs/api.md promises
  *   picture_free(p);
  *
  * The memory is fixed (2 MB) for any length: cells of 10 ms are merged in pairs, and their length
@@ -17,7 +17,6 @@
 #ifndef SONDE_DETECT_PICTURE_H
 #define SONDE_DETECT_PICTURE_H
 
-#include <jansson.h>
 #include <stddef.h>
 
 #include "../base/err.h"
@@ -45,11 +44,11 @@ void picture_add_samples(struct picture *picture, const float *samples, size_t n
 void picture_add_frames(struct picture *picture, const float *logband, const float *power,
                         size_t frames, int bands);
 
-/* The object of docs/api.md ("The picture"): duration_s, peaks, spectrogram, with base64 data. The
+/* The JSON of docs/api.md ("The picture"): duration_s, peaks, spectrogram, with base64 data. The
  * columns divide the duration evenly; a column's edge is right to 10 ms, or to 1/2000 of a
  * recording of more than 20 s. 0 dB is the loudest cell of the recording. A recording too short
  * for a frame (25 ms) has a spectrogram of 0 columns; without a sample the peaks have 0, too. The
- * caller owns the object; NULL when memory is gone. Does not change the picture. */
-json_t *picture_json(const struct picture *picture, double duration_s);
+ * caller frees the text; NULL when memory is gone. Does not change the picture. */
+char *picture_text(const struct picture *picture, double duration_s);
 
 #endif

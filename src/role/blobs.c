@@ -10,13 +10,11 @@
 #define PICTURE_BYTES_MAX                                                                          \
     (2 << 20) /* 2000 columns of 128 bands and of peaks in base64 are 0.4 MB */
 
-enum err_code blobs_put_picture(struct app *app, const char *analysis_id, json_t *picture,
+enum err_code blobs_put_picture(struct app *app, const char *analysis_id, char *picture,
                                 struct err *err)
 {
     char key[STORE_KEY_MAX];
-    _cleanup_free_ char *text =
-        picture ? json_dumps(picture, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
-    json_decref(picture);
+    _cleanup_free_ char *text = picture;
     if (!text)
         return err_set(err, ERR_NO_MEMORY, "no memory for the picture");
     store_blob_key(analysis_id, key);

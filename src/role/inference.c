@@ -198,7 +198,7 @@ static enum err_code judge(struct hearing *h, const struct store_analysis *a, in
         return rc;
     }
     int stale = 0;
-    rc = blobs_put_picture(app, a->id, picture_json(h->me->picture, report.detection.duration_s),
+    rc = blobs_put_picture(app, a->id, picture_text(h->me->picture, report.detection.duration_s),
                            err);
     if (rc == ERR_OK)
         rc = store_result_of(app, a->id, &report, &stale, err);

@@ -84,7 +84,8 @@ void keeper_sweep(struct app *app); /* deletes the blobs that are noted for dele
 void keeper_settled(struct app *app);
 
 /* --- the store's idea of where blobs live */
-enum err_code blobs_put_picture(struct app *app, const char *analysis_id, json_t *picture,
+/* Takes over the text (NULL: memory is gone). */
+enum err_code blobs_put_picture(struct app *app, const char *analysis_id, char *picture,
                                 struct err *err) MUST_CHECK;
 /* When the analysis was deleted before its picture was stored: that one goes, too. */
 void blobs_drop_picture(struct app *app, const char *analysis_id);
