@@ -186,7 +186,9 @@ static int run(int argc, char **argv)
     }
     if (setup_log(&options, &err) != ERR_OK)
         return cli_fail(EXIT_USAGE, &err);
-    int jobs = options.engine.jobs > 0 ? options.engine.jobs : parallel_processors();
+    /* One more than processors: while one waits for the disk with its result, the others compute.
+     */
+    int jobs = options.engine.jobs > 0 ? options.engine.jobs : parallel_processors() + 1;
     if (read_settings(&options, jobs, &settings, &err) != ERR_OK)
         return cli_fail(EXIT_USAGE, &err);
     raise_file_limit();

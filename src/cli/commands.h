@@ -29,7 +29,7 @@ struct engine_options {
 /* clang-format off */
 #define ENGINE_OPTION_ROWS(type) \
     {"jobs", 'j', OPTION_COUNT, offsetof(type, engine.jobs), "N", "SONDE_JOBS", 0, 256, \
-     "recordings at once (default: one per processor)", NULL}, \
+     "recordings at once (default: one per processor; serve: one more)", NULL}, \
     {"model", 'm', OPTION_TEXT, offsetof(type, engine.model), "FILE", "SONDE_MODEL", 0, 0, \
      "weights to use instead of the built-in ones", "FILE"}, \
     {"prior", 0, OPTION_NUMBER, offsetof(type, engine.prior), "P", "SONDE_PRIOR", 0.001, 0.999, \

@@ -55,8 +55,10 @@ struct queue *queue_close(struct queue *queue);
 void queue_stop(struct queue *queue);
 enum err_code queue_ping(struct queue *queue, struct err *err) MUST_CHECK;
 
-/* Several at once, all or nothing where the driver can. Each has an id of the caller's (the outbox
- * row's): the same id published twice may be delivered twice, or once. delay_s: not before. */
+/* Several at once, all or nothing where the driver can. A power cut may undo it, but then also what
+ * was committed to the driver's own database afterwards: whoever keeps the cause there loses
+ * nothing. Each has an id of the caller's (the outbox row's): the same id published twice may be
+ * delivered twice, or once. delay_s: not before. */
 struct queue_publication {
     const char *id, *queue, *body;
     double delay_s;
@@ -89,7 +91,9 @@ void queue_message_done(struct queue_message *message); /* frees the body */
  * environment variable SONDE_QUEUE_BACKOFF is a number of seconds that each of them is cut to. */
 double queue_backoff(int delivery);
 
-/* At start, by the only process that uses the table: leases of a process that died end now. */
+/* At start, by the only process that uses the table: leases of a process that died end now, and
+ * neither a clock that was set since, nor the time that nobody was there, holds anything up or
+ * makes it expire. */
 enum err_code queue_recover(struct queue *queue, uint64_t *ret_returned,
                             struct err *err) MUST_CHECK;
 /* Moves expired messages to the dead letters, and those whose last delivery ended unsettled; calls

@@ -113,21 +113,12 @@ static const char *const schema[] = {
     "CREATE INDEX IF NOT EXISTS queue_dead_time ON queue_dead (died_at)",
 };
 
-/* The clock may have been set back since the last run: nothing may lie further ahead than the
- * longest lease or delay allows, and nothing was published in the future. */
 static enum err_code make_tables(struct db_tx *tx, void *ctx, struct err *err)
 {
     (void)ctx;
-    int64_t now = time_steady_ms();
     enum err_code code = ERR_OK;
     for (size_t i = 0; i < ARRAY_LEN(schema) && !code; i++)
         code = db_exec(tx, schema[i], NULL, err);
-    if (!code)
-        code = db_exec(tx, "UPDATE queue_messages SET available_at = ?1 WHERE available_at > ?2",
-                       NULL, err, DB_I(now), DB_I(now + QUEUE_DELAY_MAX_SECONDS * 1000LL));
-    if (!code)
-        code = db_exec(tx, "UPDATE queue_messages SET published_at = ?1 WHERE published_at > ?1",
-                       NULL, err, DB_I(now));
     return code;
 }
 
@@ -211,7 +202,9 @@ static enum err_code table_publish(void *impl, const struct queue_publication *l
 {
     struct queue_table *t = impl;
     struct publishing publishing = {list, n};
-    enum err_code code = db_transact(t->db, DB_DURABLE, insert_messages, &publishing, err);
+    /* Relaxed: the publisher's own copy (the outbox row) goes in a later commit of this database,
+     * and a power cut that undoes this one undoes all later ones. */
+    enum err_code code = db_transact(t->db, DB_RELAXED, insert_messages, &publishing, err);
     int ring[QUEUE_NAMES] = {0};
     for (size_t i = 0; i < n && !code; i++)
         ring[queue_name_index(list[i].queue)] = 1;
@@ -464,8 +457,34 @@ static enum err_code table_release(void *impl, const struct queue_message *messa
 
 /* --- the whole queue ------------------------------------------------------------------------ */
 
+/* The clock may have been set, or the machine been off for days, since the last run. What was put
+ * there in the future would be held up for as long, so a delay is over or as long as one may be;
+ * and age counts while somebody is there to take it, so what comes out of the last run too old, or
+ * from the future, is as new. */
+static enum err_code settle_clock(struct db_tx *tx, struct err *err)
+{
+    int64_t now = time_steady_ms();
+    enum err_code code =
+        db_exec(tx,
+                "UPDATE queue_messages SET available_at = ?1 "
+                "WHERE available_at > ?1 AND (lease IS NULL OR lease = '') AND published_at > ?1",
+                NULL, err, DB_I(now));
+    if (!code)
+        code = db_exec(tx, "UPDATE queue_messages SET available_at = ?1 WHERE available_at > ?2",
+                       NULL, err, DB_I(now), DB_I(now + QUEUE_DELAY_MAX_SECONDS * 1000LL));
+    if (!code)
+        code = db_exec(tx,
+                       "UPDATE queue_messages SET published_at = ?1 "
+                       "WHERE published_at > ?1 OR published_at < ?2",
+                       NULL, err, DB_I(now), DB_I(now - TTL_MS / 2));
+    return code;
+}
+
 static enum err_code recover_all(struct db_tx *tx, void *ctx, struct err *err)
 {
+    enum err_code code = settle_clock(tx, err);
+    if (code)
+        return code;
     return db_exec(tx,
                    "UPDATE queue_messages SET available_at = ?1, lease = '' "
                    "WHERE lease IS NOT NULL AND lease <> ''",
