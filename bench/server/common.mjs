@@ -164,7 +164,7 @@ export function wrk(server, target, { seconds = 4, connections = 64, threads = 1
   const requests = Number(/(\d+) requests in/.exec(r.stdout)?.[1] ?? 0), rate = Number(/Requests\/sec:\s+([\d.]+)/.exec(r.stdout)?.[1] ?? 0);
   const bad = /Non-2xx[^:]*: (\d+)/.exec(r.stdout), errors = /Socket errors: (.*)/.exec(r.stdout);
   if (!requests || bad || errors) throw new Error(`wrk against ${server.name}: ${r.stdout}${r.stderr}`);
-  const ms = (text) => { const m = /([\d.]+)(us|ms|s)/.exec(text); return Number(m[1]) * { us: 1e-3, ms: 1, s: 1e3 }[m[2]]; };
+  const ms = (text) => { const m = /^([\d.]+)(us|ms|s)$/.exec(text); return !m ? NaN : Number(m[1]) * { us: 1e-3, ms: 1, s: 1e3 }[m[2]]; };
   return { us: used / requests * 1e6, rate, p50: ms(/50%\s+(\S+)/.exec(r.stdout)[1]), p99: ms(/99%\s+(\S+)/.exec(r.stdout)[1]) };
 }
 
