@@ -156,49 +156,66 @@ struct resume {
     struct app *app;
     ws_id id;
     int64_t last;
+    int count; /* of this page */
 };
 
 static int send_event(void *ctx, const struct store_event *event)
 {
     struct resume *r = ctx;
     r->last = event->id;
+    r->count++;
     json_t *json = event_json(r->app, event);
     if (json)
         send_json(r->app->hub, r->id, json);
     return 0;
 }
 
-static int ignore_event(void *ctx, const struct store_event *event)
+static int skip_event(void *ctx, const struct store_event *event)
 {
-    ++*(int *)ctx;
-    (void)event;
-    return 0;
+    (void)ctx, (void)event;
+    return 1;
+}
+
+/* Everything behind r->last, page by page. */
+static enum err_code send_missed(struct resume *r)
+{
+    enum err_code rc;
+    int complete;
+    do {
+        r->count = 0;
+        rc = store_events(r->app->db, r->last, PUMP_BATCH, send_event, r, &complete, NULL);
+    } while (rc == ERR_OK && r->count == PUMP_BATCH && !atomic_load(&r->app->stopping));
+    return rc;
+}
+
+/* Whether all that happened behind `after` is known and is not too much. */
+static enum err_code can_resume(struct app *app, int64_t after, int64_t last, int *ret)
+{
+    *ret = 0;
+    if (after < 0 || after > last || last - after > RESUME_MAX)
+        return ERR_OK;
+    return store_events(app->db, after, 1, skip_event, NULL, ret, NULL);
 }
 
 /* Welcome, what was missed, then live. What happens while this runs is either in the second reading
  * or broadcast or both: the receiver tells by event_id. */
 static void greet(struct app *app, ws_id id, int64_t after)
 {
-    int complete = 1, missed = 0;
     int64_t last = 0;
-    if (store_last_event(app->db, &last, NULL) != ERR_OK)
+    int resumed = 0;
+    if (store_last_event(app->db, &last, NULL) != ERR_OK ||
+        can_resume(app, after, last, &resumed) != ERR_OK)
         goto away;
-    int resumed = after >= 0 && after <= last;
-    if (resumed && store_events(app->db, after, RESUME_MAX + 1, ignore_event, &missed, &complete,
-                                NULL) != ERR_OK)
-        goto away;
-    resumed = resumed && complete && missed <= RESUME_MAX;
     json_t *json = json_object();
     json_object_set_new(json, "type", json_string("welcome"));
     json_object_set_new(json, "last_event_id", json_integer(last));
     json_object_set_new(json, "resumed", json_boolean(resumed));
     send_json(app->hub, id, json);
-    struct resume r = {app, id, resumed ? after : last};
-    if (resumed &&
-        store_events(app->db, r.last, RESUME_MAX, send_event, &r, &complete, NULL) != ERR_OK)
+    struct resume r = {app, id, resumed ? after : last, 0};
+    if (send_missed(&r) != ERR_OK)
         goto away;
     ws_subscribe(app->hub, id, 1);
-    if (store_events(app->db, r.last, RESUME_MAX, send_event, &r, &complete, NULL) == ERR_OK)
+    if (send_missed(&r) == ERR_OK)
         return;
 away:
     ws_close(app->hub, id, 1011, "the database does not answer");
