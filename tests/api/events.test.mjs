@@ -182,7 +182,9 @@ test('resuming gives what was missed, and no more', async () => {
 
 test('resuming again and again under load misses nothing', async () => {
   const states = new Map(); // what this listener believes
-  let after = (await listen(api)).welcome.last_event_id, stop = false, breaks = 0;
+  const first = await listen(api);
+  let after = first.welcome.last_event_id, stop = false, breaks = 0;
+  first.drop();
   const hear = (async () => {
     while (!stop) {
       const ws = await listen(api, { after });
@@ -236,6 +238,7 @@ test('too far behind: resumed false', async () => {
   const near = await listen(api, { after: back.welcome.last_event_id - 900 });
   assert.equal(near.welcome.resumed, true);
   await until(() => near.messages.some((m) => m.value.event_id === back.welcome.last_event_id));
+  assert.equal(near.messages.length, 901);
   back.drop();
   near.drop();
 });
