@@ -7,6 +7,7 @@ import { once } from 'node:events';
 import { after } from 'node:test';
 import { program } from './sonde.mjs';
 
+const sanitizer = /(Address|Leak|Thread|Memory|UndefinedBehavior)Sanitizer|runtime error: /;
 const servers = new Set();
 const folders = new Set();
 after(async () => {
@@ -24,7 +25,7 @@ export function dataFolder() {
 // Starts the server and waits until it is ready (or has ended: then it throws with what it said).
 //   { url, port, pid, data, log(), stop(), kill(), exited }
 export async function serve({ data = dataFolder(), args = [], env = {}, command = program, listen = '127.0.0.1:0',
-  prefix = [], timeout = 20_000 } = {}) {
+  prefix = [], timeout = /san/.test(program) ? 120_000 : 20_000 } = {}) {
   const argv = [...prefix, command, 'serve', '--listen', listen, '--data', data, '--log-format', 'json', ...args];
   const child = spawn(argv[0], argv.slice(1), { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
   let out = '', err = '';
@@ -32,12 +33,14 @@ export async function serve({ data = dataFolder(), args = [], env = {}, command 
   const server = {
     child, pid: child.pid, data, exited,
     log: () => err.split('\n').filter(Boolean).map((line) => { try { return JSON.parse(line); } catch { return { message: line }; } }),
-    async stop(ms = 20_000) { // orderly: SIGTERM
+    async stop(ms = /san/.test(program) ? 60_000 : 20_000) { // orderly: SIGTERM
       child.kill('SIGTERM');
       const timer = setTimeout(() => child.kill('SIGKILL'), ms);
       const end = await exited;
       clearTimeout(timer);
       servers.delete(server);
+      const report = err.search(sanitizer); // of a build with sanitizers: a finding fails the test, however the process ended
+      if (report >= 0) throw new Error(`the server's standard error has a report:\n${err.slice(report, report + 6000)}`);
       return end;
     },
     async kill() { // the plug is pulled
