@@ -2,10 +2,10 @@
 // everything goes through the API.
 import http from 'node:http';
 import { spawn, spawnSync } from 'node:child_process';
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { once } from 'node:events';
-import { clip, cpu, folder, load, median, options, program, quantile, removeFolder, show, sonde, table, variant } from './common.mjs';
+import { clip, cpu, folder, load, median, options, program, quantile, show, sonde, table, variant } from './common.mjs';
 import { post } from './upload.mjs';
 
 const check = (reply) => {
@@ -39,7 +39,6 @@ export async function latency() {
   }
   agent.destroy();
   await server.stop();
-  removeFolder(dir);
   return result;
 }
 
@@ -92,8 +91,6 @@ export async function saturation() {
     table([['analyses/s', 'median (min..max)'], ['sonde detect -j 2', show(rate('engine'))], ['through the API', show(rate('api'))],
       ['share', show(share, 2)], ['share, without the client\'s CPU', show(fair, 2)], ['CPU ms each: sonde detect', show(runs.engine.map((r) => r.ms))], ['CPU ms each: server', show(runs.api.map((r) => r.ms))], ['client, cores', show(runs.api.map((r) => r.client), 2)]]);
     result.kinds[kind] = { runs, share: median(share), share_without_client: median(fair), target: 0.85 };
-    rmSync(path.join(dir), { recursive: true });
-    removeFolder(dir);
   }
   await server.stop();
   return result;

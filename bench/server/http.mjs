@@ -2,7 +2,7 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, rmSync, statSync } from 'node:fs';
 import path from 'node:path';
-import { bench, column, folder, here, load, median, nginx, nodeServer, options, out, removeFolder, show, sonde, table, turns, wrk } from './common.mjs';
+import { bench, column, load, median, nginx, nodeServer, options, out, show, sonde, table, turns, wrk } from './common.mjs';
 
 const seconds = () => (options.quick ? 1 : 4);
 const row = (r, base) => [r.name, show(column(r, 'us')), (median(column(r, 'us')) / base).toFixed(2), show(column(r, 'rate'), 0), median(column(r, 'p50')).toFixed(2), median(column(r, 'p99')).toFixed(2)];
@@ -61,7 +61,7 @@ async function filled(n) {
   const start = Date.parse('2026-01-01');
   if (!existsSync(file)) {
     const server = await sonde([], dir); // makes the schema
-    await server.stop(true);
+    await server.stop();
     const sql = (text) => {
       const r = spawnSync('sqlite3', ['-bail', file], { input: text, encoding: 'utf8', timeout: 600_000 });
       if (r.status !== 0) throw new Error(r.stderr);
@@ -101,7 +101,7 @@ export async function status() {
   if (node) list.push({ name: `Fastify + better-sqlite3, ${keepers[1].n.toLocaleString('en')}`, server: node, target: '/status', lua: keepers[1].lua });
   const at = load();
   const results = await turns(list, options.rounds, (c, warm) => wrk(c.server, c.target, { seconds: warm ? 2 : seconds(), lua: c.lua }));
-  for (const c of keepers) await c.server.stop(true);
+  for (const c of keepers) await c.server.stop();
   await peer.stop();
   if (node) await node.stop();
   const base = median(column(results[0], 'us')), us = (i) => median(column(results[i], 'us'));
