@@ -180,6 +180,9 @@ static enum err_code judge(struct hearing *h, const struct store_analysis *a, in
     struct file_report report = {.path = a->file_name[0] ? (char *)(uintptr_t)a->file_name : ""};
     _cleanup_close_ int fd = -1;
     double started = clock_seconds();
+    *ret_input = !a->audio_kept;
+    if (!a->audio_kept)
+        return err_set(err, ERR_GONE, NO_RECORDING);
     enum err_code rc = open_recording(app, a, &fd, &report, err);
     if (rc != ERR_OK)
         return rc;

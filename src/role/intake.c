@@ -60,9 +60,14 @@ static enum outcome intake_work(struct app *app, void *own, const struct queue_m
         copy_picture(app, id); /* a kill may have come between the answer and its picture */
     if (rc == ERR_NO_SUCH || (rc == ERR_OK && a.status != STORE_QUEUED))
         return OUTCOME_DONE; /* deleted, or another delivery was faster */
+    int reused = 0, stale = 0;
+    if (rc == ERR_OK && !a.audio_kept) { /* no try will bring it back */
+        struct err gone;
+        err_set(&gone, ERR_GONE, NO_RECORDING);
+        return store_fail(app->db, id, &gone, &stale, err) == ERR_OK ? OUTCOME_DONE : OUTCOME_RETRY;
+    }
     if (rc == ERR_OK)
         rc = look_at_recording(app, &a, err);
-    int reused = 0, stale = 0;
     if (rc == ERR_OK)
         rc = store_checked(app->db, id, app->model_sha256,
                            json_string_value(json_object_get(data, "traceparent")), &reused, &stale,

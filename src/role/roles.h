@@ -83,6 +83,9 @@ void keeper_sweep(struct app *app); /* deletes the blobs that are noted for dele
 /* An analysis has just become final: where recordings are not kept, they go now. */
 void keeper_settled(struct app *app);
 
+/* Such as after a backup during which it was deleted. */
+#define NO_RECORDING "the recording is no longer kept"
+
 /* --- the store's idea of where blobs live */
 /* Takes over the text (NULL: memory is gone). */
 enum err_code blobs_put_picture(struct app *app, const char *analysis_id, char *picture,
