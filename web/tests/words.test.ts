@@ -1,7 +1,9 @@
+import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { en } from "../src/i18n/en";
 import { ru } from "../src/i18n/ru";
 import { ago, bytes, clock, number, percent, plural, signed, span, wholePercent } from "../src/i18n/format";
+import { errorsEn, errorsRu } from "../src/i18n/errors";
 import { errorSentences, reasonSentence, verdictTitle } from "../src/i18n/say";
 import type { Reason } from "../src/api/types";
 
@@ -67,9 +69,15 @@ describe("sentences", () => {
     expect(errorSentences(en, { code: "odd", text: "What.", hint: "Do." })).toEqual(["What.", "Do."]);
     expect(errorSentences(en, { code: "odd", text: "" })).toEqual([en.errors.unknown[0], en.errors.unknown[1]]);
   });
-  it("has words in both languages for what the page itself finds wrong", () => {
-    for (const t of [en, ru])
-      for (const code of ["empty_file", "too_large"]) expect(t.errors.byCode[code]?.every((text) => text.length > 5), code).toBe(true);
+  it("has words in both languages for every error of the server that a person may meet", () => {
+    const table = readFileSync(new URL("../../src/base/err.def", import.meta.url), "utf8");
+    const codes = [...table.matchAll(/^ERR_ROW\(\w+, "(\w+)"/gm)].map((row) => row[1]!);
+    /* Of the command line, or of programs only. */
+    const elsewhere = ["usage", "not_a_regular_file", "bad_manifest", "upgrade_required", "data_in_use"];
+    expect(codes.length).toBeGreaterThan(40);
+    for (const code of codes.filter((one) => !elsewhere.includes(one)))
+      for (const t of [en, ru]) expect(t.errors.byCode[code]?.every((text) => text.length > 5), code).toBe(true);
+    expect(Object.keys(errorsEn).sort()).toEqual(Object.keys(errorsRu).sort());
   });
   it("names the reason in a missing verdict", () => {
     const result = { reasons: [{ ...reason("damaged", 1), decides: false }, reason("no_speech", 0)] } as never;

@@ -72,6 +72,8 @@ export interface Stability {
   rows: StabilityRow[];
   spread: number | null;
   flips: number | null;
+  /* How much of a long recording was looked at. */
+  seconds?: number | null;
 }
 
 export interface Links {

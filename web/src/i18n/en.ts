@@ -1,4 +1,5 @@
 /* Every word of the page in English. The Russian dictionary must have exactly these keys. */
+import { errorsEn } from "./errors";
 import { bytes, clock, number, percent, plural, rate, seconds, signed, span } from "./format";
 
 const n = (value: number, one: string, other: string) => plural("en", value, { one, other });
@@ -172,6 +173,7 @@ export const en = {
   stability: {
     heading: "Does the answer hold?",
     lead: "The recording is scored again after small changes that should not matter.",
+    part: (seconds: number) => `Only the first ${span("en", seconds)} were looked at.`,
     checking: "Checking, when the machine has time …",
     failed: "The check did not finish.",
     unavailable: "This needs the recording, which is no longer stored.",
@@ -270,18 +272,7 @@ export const en = {
   errors: {
     network: ["The server cannot be reached.", "Check that sonde is running."],
     unknown: ["Something went wrong.", "Try again; if it stays, look into sonde's log."],
-    byCode: {
-      empty_file: ["The file is empty.", "Copy it again."],
-      not_audio: ["The content is not audio.", "Choose a recording; this is no format that sonde reads, whatever its name says."],
-      no_audio_track: ["The file has no audio track.", "Choose a file with sound."],
-      unsupported_codec: ["This codec is not supported.", "Convert the recording to wav or flac."],
-      damaged_audio: ["The file is damaged: nothing in it could be decoded.", "Copy it again from its source."],
-      too_large: ["The file is too large.", "Split it, or raise the limit on the server."],
-      too_long: ["The recording is too long.", "Split it, or raise the limit on the server."],
-      queue_full: ["The queue is full.", "Many recordings are waiting; try again a little later."],
-      no_space: ["The server has no room left.", "Free some disk space; nothing that was accepted is lost."],
-      shutting_down: ["The server is restarting.", "Try again shortly."],
-    } as Record<string, [string, string]>,
+    byCode: errorsEn,
   },
   crash: { heading: "This view broke", text: "Reload the page. Nothing that was uploaded is lost.", reload: "Reload" },
 };

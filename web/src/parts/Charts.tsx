@@ -5,6 +5,7 @@ import type { Part } from "../api/types";
 import type { Drawing } from "../draw/decode";
 import { axisTimes, paintSpectrum, paintTrace, paintWave, type Ink } from "../draw/paint";
 import { seekKey, timeAt, xAt } from "../draw/seek";
+import { usePrinting } from "./usePrinting";
 import { useTheme } from "@mui/material/styles";
 import { useWords } from "../i18n";
 import { clock } from "../i18n/format";
@@ -40,7 +41,8 @@ export function Charts(props: Props) {
   const { drawing, evidence, threshold, parts, duration, wantsTrace, wantsPicture, position, moved, onSeek, onToggle } = props;
   const { t } = useWords();
   const { palette } = useTheme();
-  const dark = palette.mode === "dark";
+  const printing = usePrinting();
+  const dark = palette.mode === "dark" && !printing;
   const wave = useRef<HTMLCanvasElement>(null);
   const trace = useRef<HTMLCanvasElement>(null);
   const spectrum = useRef<HTMLCanvasElement>(null);
@@ -53,16 +55,17 @@ export function Charts(props: Props) {
 
   useEffect(() => {
     if (width === 0) return;
-    const ink: Ink = { dark, line: palette.text.secondary, faint: palette.divider, text: palette.text.secondary };
+    const ink: Ink = printing ? { dark, line: "#444", faint: "#ddd", text: "#444" }
+      : { dark, line: palette.text.secondary, faint: palette.divider, text: palette.text.secondary };
     if (wave.current) paintWave(wave.current, drawing, evidence, threshold, parts, duration, ink);
     if (trace.current) paintTrace(trace.current, evidence, threshold, ink);
     if (spectrum.current && drawing) paintSpectrum(spectrum.current, drawing, dark);
-  }, [width, drawing, evidence, threshold, parts, duration, dark, palette, hasSpectrum]);
+  }, [width, drawing, evidence, threshold, parts, duration, dark, palette, printing, hasSpectrum]);
 
   useEffect(() => {
     moved.current = (at: number) => {
       if (cursor.current) cursor.current.style.transform = `translateX(${xAt(at, width, duration)}px)`;
-      if (time.current) time.current.textContent = `${clock(at, true)} / ${clock(duration)}`;
+      if (time.current) time.current.textContent = `${clock(at, true)} / ${clock(duration, duration < 60)}`;
       if (area.current) {
         area.current.setAttribute("aria-valuenow", at.toFixed(1));
         area.current.setAttribute("aria-valuetext", t.where.positionValue(at, duration));

@@ -36,7 +36,7 @@ export function Details({ one, result }: { one: Known; result: Result }) {
   const { media } = result;
   const sha = one.file.sha256 ?? result.sha256;
   const took = one.started_at && one.finished_at ? (Date.parse(one.finished_at) - Date.parse(one.started_at)) / 1000 : null;
-  const format = [media?.container, media?.codec].filter(Boolean).join(", ");
+  const format = [...new Set([media?.container, media?.codec])].filter(Boolean).join(", ");
   return (
     <section className="stack-tight" aria-labelledby="details-heading" data-testid="details">
       <h2 id="details-heading">{t.details.heading}</h2>

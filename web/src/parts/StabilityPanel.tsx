@@ -91,7 +91,8 @@ export function StabilityPanel({ one, threshold }: { one: Known; threshold: numb
         {stability?.status === "done" && scored > 1 && (
           <p>
             {stability.spread !== null && t.stability.spread(stability.spread)}{" "}
-            {stability.flips !== null && (stability.flips === 0 ? t.stability.holds : t.stability.flips(stability.flips, stability.rows.length))}
+            {stability.flips !== null && (stability.flips === 0 ? t.stability.holds : t.stability.flips(stability.flips, stability.rows.length))}{" "}
+            {stability.seconds && one.duration_s !== null && stability.seconds < one.duration_s - 1 ? t.stability.part(stability.seconds) : ""}
           </p>
         )}
       </div>

@@ -127,7 +127,7 @@ export function Where({ one, result }: { one: Known; result: Result }) {
             <ul className="part-list" data-testid="parts">
               {shown.map((part, index) => (
                 <li key={index}>
-                  <button type="button" className="part" aria-label={t.where.jump(part.start_s, part.end_s, part.llr)} onClick={() => seek(part.start_s, playing)}>
+                  <button type="button" className="part" title={t.where.jump(part.start_s, part.end_s, part.llr)} onClick={() => seek(part.start_s, playing)}>
                     <span>{clock(part.start_s)}–{clock(part.end_s)}</span>
                     <span className="part-llr">{signed(part.llr, 1)}</span>
                   </button>
