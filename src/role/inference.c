@@ -45,8 +45,9 @@ struct hearing {
     const struct queue_message *message;
     const char *id;
     double extend_at, tell_at;
-    int lost; /* the lease */
+    int lost; /* the lease, or the analysis */
     struct detect_state state;
+    int quiet; /* nobody is told how far it is */
 };
 
 double inference_progress(const char *id)
@@ -102,9 +103,12 @@ static int hear(void *ctx, const struct detect_state *state)
         h->extend_at = now + EXTEND_SECONDS;
         h->lost = queue_extend(h->app->queue, h->message, LEASE_SECONDS, NULL) == ERR_CONFLICT;
     }
-    if (now >= h->tell_at && h->id) {
+    if (now >= h->tell_at) {
+        struct store_analysis a;
         h->tell_at = now + TELL_SECONDS;
-        if (state->share >= 0) {
+        if (store_get_status(h->app->db, h->id, &a, NULL) == ERR_NO_SUCH) {
+            h->lost = 1; /* deleted: nobody is to listen to it any more */
+        } else if (!h->quiet && state->share >= 0) {
             set_slot(h->me->slot, h->id, state->share);
             events_progress(h->app, h->id, state->share);
         }
@@ -249,7 +253,7 @@ static enum outcome inference_work(struct app *app, void *own, const struct queu
     if (stale)
         return OUTCOME_DONE;
     double now = clock_seconds();
-    struct hearing h = {app, me, message, id, now + EXTEND_SECONDS, now + TELL_SECONDS, 0, {0}};
+    struct hearing h = {app, me, message, id, now + EXTEND_SECONDS, now + TELL_SECONDS, 0, {0}, 0};
     set_slot(me->slot, id, -1);
     rc = judge(&h, &a, &input, err);
     set_slot(me->slot, "", -1);
@@ -259,7 +263,7 @@ static enum outcome inference_work(struct app *app, void *own, const struct queu
         return OUTCOME_DONE;
     }
     if (h.lost)
-        return OUTCOME_DONE; /* settling it will be refused: somebody else has it */
+        return OUTCOME_DONE; /* deleted; or somebody else has it, and settling it is refused */
     if (input) {
         enum err_code code = err->code;
         note_failure(app, id, err);
@@ -316,7 +320,7 @@ static enum outcome stability_work(struct app *app, void *own, const struct queu
     if (rc == ERR_OK)
         rc = store_stability_set(app->db, id, "running", NULL, err);
     double now = clock_seconds();
-    struct hearing h = {app, own, message, NULL, now + EXTEND_SECONDS, now, 0, {0}};
+    struct hearing h = {app, own, message, id, now + EXTEND_SECONDS, now, 0, {0}, 1};
     if (rc == ERR_OK)
         rc = make_panel(&h, &a, err);
     if (rc == ERR_OK || h.lost)
