@@ -10,7 +10,7 @@ help:
 	@echo "make demo       try the detector on sample recordings"
 	@echo "make build      install what the build needs and build build/sonde"
 	@echo "make test       install what the tests need and run all of them (ends with N passed, N failed, N skipped)"
-	@echo "make test-long  make test and the slow checks: memory of long files, the training code"
+	@echo "make test-long  make test and the slow checks: data races, memory of long files, the training code"
 	@echo "make bench      measure against ONNX Runtime, PyTorch and AASIST, side by side"
 	@echo "make fuzz       run every fuzz target for FUZZ_SECONDS (default 600)"
 	@echo "make format     apply clang-format"
@@ -47,4 +47,4 @@ format:
 	@tools/format.sh --apply
 
 clean:
-	rm -rf build build-asan build-fuzz
+	rm -rf build build-asan build-tsan build-fuzz

@@ -1,5 +1,6 @@
 // Runs every test and counts: the Meson tests of build/ and build-asan/ (TAP programs), the node
-// tests of tests/e2e, tests/api and tests/fault, and the checks on the sources. One failing program
+// tests of tests/e2e, tests/api and tests/fault, those of tests/api against build-asan/ too, and the
+// checks on the sources. --long adds build-tsan/: what threads share, and tests/api. One failing program
 // without a failing point counts as one failure. The last line is `N passed, N failed, N skipped`.
 //   node tools/run-tests.mjs [--long] [--only REGEX]
 import { execFileSync, spawn } from 'node:child_process';
@@ -85,6 +86,16 @@ async function check(label, command, options) {
   record(label, result, [{ name: label, skip: null, ok: result.code === 0 }]);
 }
 
+// Sanitizers end the program at the first finding.
+const sanitizers = {
+  // Its fake stack aligns to 32 bytes only, and vectors of 64 bytes on the stack then fault.
+  asan: { ASAN_OPTIONS: 'exitcode=99:detect_stack_use_after_return=0:detect_leaks=1', UBSAN_OPTIONS: 'halt_on_error=1:print_stacktrace=1' },
+  tsan: { TSAN_OPTIONS: `halt_on_error=1:exitcode=66:second_deadlock_stack=1:suppressions=${join(root, 'tests/support/tsan.supp')}` },
+};
+const sanitizer = (build) => sanitizers[/asan|tsan/.exec(build)?.[0]] ?? {};
+// The Meson tests of what threads share; the rest has nothing to race about, and takes long under it.
+const shared = /^(base|os|obs|driver|store|http|role|lib|media_service|nn_model|db|queue|blob|cache|mail)/;
+
 async function mesonTests(build) {
   if (!existsSync(join(root, build, 'build.ninja'))) return;
   const tests = JSON.parse(execFileSync('meson', ['introspect', build, '--tests'], { cwd: root }));
@@ -93,14 +104,9 @@ async function mesonTests(build) {
     if (suites.includes('long') && !long) continue;
     const label = `${build}/${test.name}`;
     if (!only.test(label)) continue;
-    const asan = build.includes('asan');
-    const env = { ...test.env, CMOCKA_MESSAGE_OUTPUT: 'TAP' };
-    if (asan) {
-      // Its fake stack aligns to 32 bytes only, and vectors of 64 bytes on the stack then fault.
-      env.ASAN_OPTIONS = 'exitcode=99:detect_stack_use_after_return=0';
-      env.UBSAN_OPTIONS = 'halt_on_error=1:print_stacktrace=1';
-    }
-    const result = await run(test.cmd, { env, timeout: test.timeout * (asan ? 4 : 1) });
+    if (build.includes('tsan') && !shared.test(test.name)) continue;
+    const env = { ...test.env, CMOCKA_MESSAGE_OUTPUT: 'TAP', ...sanitizer(build) };
+    const result = await run(test.cmd, { env, timeout: test.timeout * (/tsan/.test(build) ? 10 : /asan/.test(build) ? 4 : 1) });
     record(label, result, test.protocol === 'tap' ? tapPoints(result.out)
       : [{ name: test.name, skip: null, ok: result.code === 0 }]);
   }
@@ -115,7 +121,7 @@ async function nodeTests(build, folder) {
     const label = `${build}/${folder}/${file}`;
     if (!only.test(label)) continue;
     const result = await run(['node', '--test', '--test-reporter=tap', join(dir, file)],
-      { env: { SONDE_BUILD: join(root, build), SONDE_SOURCE: root }, timeout: isLong ? 3600 : 600 });
+      { env: { SONDE_BUILD: join(root, build), SONDE_SOURCE: root, ...sanitizer(build) }, timeout: isLong ? 3600 : 600 });
     record(label, result, tapPoints(result.out));
   }
 }
@@ -125,6 +131,11 @@ await check('layers', ['node', 'tools/check-layers.mjs']);
 await mesonTests('build');
 await mesonTests('build-asan');
 for (const folder of ['e2e', 'api', 'fault']) await nodeTests('build', folder);
+await nodeTests('build-asan', 'api');
+if (long) {
+  await mesonTests('build-tsan');
+  await nodeTests('build-tsan', 'api');
+}
 
 for (const skip of skips) console.log(`SKIPPED ${skip}`);
 for (const failure of failures) console.log(`FAILED  ${failure}`);

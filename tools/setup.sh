@@ -12,7 +12,7 @@ samples="asterisk-core-sounds-en-wav asterisk-core-sounds-ru-wav
   espeak-ng festival festvox-kallpc16k ffmpeg"
 format="clang-format"
 fuzz="clang libclang-rt-14-dev libcmocka-dev"
-test="$samples $format g++ libcmocka-dev libopencore-amrnb-dev libvo-amrwbenc-dev man-db util-linux sqlite3"
+test="$samples $format g++ libcmocka-dev libopencore-amrnb-dev libvo-amrwbenc-dev man-db util-linux prometheus sqlite3"
 train="python3 python3-torch python3-numpy python3-scipy python3-soundfile libopenblas0-pthread ffmpeg"
 bench="$train python3-onnx asterisk-core-sounds-en-wav"
 node=no # the build needs it for the web page, the tests to drive what they test

@@ -1,6 +1,7 @@
 #!/bin/sh
 # All tests: formatting, layers, unit and end-to-end tests of the release build, the same under
-# AddressSanitizer and UBSan, and the replay of the fuzz corpora. Ends with one line of counts.
+# AddressSanitizer and UBSan, and the replay of the fuzz corpora; --long also under ThreadSanitizer.
+# Ends with one line of counts.
 #   tools/test.sh [--long]     --long adds the slow checks
 set -eu
 cd "$(dirname "$0")/.."
@@ -20,4 +21,8 @@ ninja -C build
 configure build-asan -Dtests=true -Db_sanitize=address,undefined -Db_lundef=false \
   -Dbuildtype=debugoptimized
 ninja -C build-asan
+case " $* " in *" --long "*)
+  configure build-tsan -Dtests=true -Db_sanitize=thread -Db_lundef=false -Dbuildtype=debugoptimized
+  ninja -C build-tsan ;;
+esac
 exec node tools/run-tests.mjs "$@"
