@@ -14,7 +14,7 @@ format="clang-format"
 fuzz="clang libclang-rt-14-dev libcmocka-dev"
 test="$samples $format g++ libcmocka-dev libopencore-amrnb-dev libvo-amrwbenc-dev man-db util-linux prometheus sqlite3"
 train="python3 python3-torch python3-numpy python3-scipy python3-soundfile libopenblas0-pthread ffmpeg"
-bench="$train python3-onnx asterisk-core-sounds-en-wav"
+bench="$train python3-onnx asterisk-core-sounds-en-wav nginx-light wrk sqlite3 make g++"
 node=no # the build needs it for the web page, the tests to drive what they test
 
 case "${1:-build}" in
@@ -54,7 +54,12 @@ if [ -n "$missing" ]; then
     > /dev/null
 fi
 
-if [ "${1:-build}" = bench ] && [ ! -d bench/node_modules/onnxruntime-node ]; then
+if [ "${1:-build}" = bench ] &&
+  { [ ! -d bench/node_modules/onnxruntime-node ] || [ ! -d bench/node_modules/better-sqlite3 ]; }; then
   echo "setup: installing from npm: what bench/package.json names"
   (cd bench && npm ci --ignore-scripts --no-audit --no-fund --silent)
+fi
+if [ "${1:-build}" = bench ] && [ ! -d bench/node_modules/better-sqlite3/build ]; then
+  (cd bench && npm rebuild better-sqlite3 --silent) ||
+    echo "setup: better-sqlite3 could not be built here; the benchmarks leave Fastify out"
 fi
