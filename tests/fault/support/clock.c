@@ -1,7 +1,7 @@
 /* For LD_PRELOAD: a clock on the wall that is set while programs run. The file CLOCK_OFFSET holds a
- * number of seconds (a double) by which the real time is off; the steady clock is left alone, as the
- * kernel does when somebody sets the time. (libfaketime turns each wait on the steady clock into a
- * busy one, so a test could not tell whether the program runs hot.) */
+ * number of seconds (a double) by which the real time is off; the steady clock is left alone, as
+ * the kernel does when somebody sets the time. (libfaketime turns each wait on the steady clock
+ * into a busy one, so a test could not tell whether the program runs hot.) */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdlib.h>
