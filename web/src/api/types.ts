@@ -114,8 +114,9 @@ export interface Page {
   next: string | null;
 }
 
+/* An upload names what it made; the analyses themselves come as events, or are asked for. */
 export interface UploadAnswer {
-  analyses: Analysis[];
+  analyses: Pick<Analysis, "id" | "status" | "links">[];
   rejected: { name: string; error: AnalysisError }[];
 }
 

@@ -34,6 +34,7 @@ export const en = {
     storing: "Sent; the server is storing it",
     accepted: (count: number) => n(count, "Accepted", "Accepted: # recordings"),
     failed: "Not sent",
+    refused: "Not accepted",
     canceled: "Cancelled",
     pausing: (seconds: number) => n(seconds, "Trying again in # second", "Trying again in # seconds"),
     rejected: (count: number) => n(count, "# file was not accepted", "# files were not accepted"),

@@ -25,7 +25,7 @@ function State({ upload }: { upload: Upload }) {
     case "pausing":
       return upload.retryAt === null ? null : <Countdown at={upload.retryAt} />;
     case "accepted":
-      return <>{upload.analyses.length > 0 ? t.upload.accepted(upload.analyses.length) : t.upload.failed}</>;
+      return <>{upload.analyses.length > 0 ? t.upload.accepted(upload.analyses.length) : t.upload.refused}</>;
     default:
       return <>{t.upload[upload.state]}</>;
   }
@@ -73,7 +73,7 @@ export function UploadRow({ upload }: { upload: Upload }) {
       )}
       {said && <p className="upload-problem">{said[0]} {said[1]}</p>}
       {upload.rejected.length > 0 && (
-        <details className="upload-problem">
+        <details className="upload-problem" open={upload.rejected.length <= 3}>
           <summary>{t.upload.rejected(upload.rejected.length)}</summary>
           <ul>
             {upload.rejected.map((one, index) => (

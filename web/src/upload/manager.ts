@@ -4,7 +4,6 @@ import { uploadFile } from "../api/client";
 import { randomKey } from "../api/ids";
 import { isTemporary, toProblem, type Problem } from "../api/problem";
 import { backoffMs } from "../live/backoff";
-import { received } from "../store/analyses";
 import { accepted, added, canceled, dismissed, failed, pausing, queuedAgain, sending } from "../store/uploads";
 import type { StoreLike } from "../live/live";
 
@@ -91,7 +90,6 @@ export class UploadManager {
       const answer = await uploadFile(job.file, key, job.abort.signal, (sent, total) =>
         dispatch(sending({ key, sent: total > 0 ? sent / total : 0 })),
       );
-      dispatch(received({ items: answer.analyses }));
       dispatch(accepted({ key, answer }));
     } catch (error) {
       this.trouble(key, job, toProblem(error));
