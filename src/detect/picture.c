@@ -235,7 +235,7 @@ static void print_number(double x, char *ret, size_t size)
         snprintf(ret, size, "%.1f", x);
 }
 
-/* Nine tenths of the text are base64, which needs no escaping: written at once, it costs a fifth
+/* Nine tenths of the text are base64, which needs no escaping: written at once, it costs a quarter
  * of what building and printing a tree of JSON values does. */
 char *picture_text(const struct picture *p, double duration_s)
 {
