@@ -111,7 +111,7 @@ enum err_code guard_check(const struct guard *guard, const struct guard_request 
 {
     if (!request->host || !host_allowed(guard, request->host))
         return err_set(err, ERR_CROSS_SITE,
-                       "Host \"%.80s\" is not a name of this server; --host permits further names",
+                       "Host \"%.80s\" is not a name of this server; --hosts permits further names",
                        request->host ? request->host : "");
     if (request->origin && !same_origin(request->origin, request->host))
         return err_set(err, ERR_CROSS_SITE, "the request comes from a page of %.80s",
