@@ -35,6 +35,7 @@ test('what is no webhook is refused', async () => {
   const headers = { 'Content-Type': 'application/json' };
   for (const body of ['', '{', '[]', '"url"', 'null', '{}', '{"url":"http://a","url":"http://b"}', `{"url":${'['.repeat(100)}${']'.repeat(100)}}`])
     assert.equal((await api.post('/api/v1/webhooks', headers, body)).body.code, 'bad_request', body.slice(0, 40));
+  assert.equal((await api.post('/api/v1/webhooks', { 'Content-Type': 'text/plain' }, '{"url":"http://127.0.0.1:9/"}')).body.code, 'bad_request'); // what a form of another site could send
   assert.equal((await api.post('/api/v1/webhooks', headers, JSON.stringify({ url: 'x'.repeat(70_000) }))).body.code, 'too_large');
   assert.deepEqual((await api.get('/api/v1/webhooks')).body.items, []);
 });
