@@ -64,7 +64,8 @@ export function memory(pid) {
 
 const running = new Set(), folders = new Set();
 function clean() {
-  for (const child of running) try { child.kill('SIGKILL'); } catch { /* gone */ }
+  for (const child of running) // nginx's workers would outlive their master
+    for (const pid of tree(child.pid)) try { process.kill(pid, 'SIGKILL'); } catch { /* gone */ }
   for (const dir of folders) rmSync(dir, { recursive: true, force: true });
 }
 process.on('exit', clean);
