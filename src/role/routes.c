@@ -1,5 +1,6 @@
 /* Every route there is: what the router, the limits, the metrics and the OpenAPI document go by. */
 #include "../base/mem.h"
+#include "../detect/result.h"
 #include "roles.h"
 #include "schemas_json.h"
 
@@ -126,7 +127,23 @@ const struct http_route app_routes[] = {
 /* clang-format on */
 const size_t app_n_routes = ARRAY_LEN(app_routes);
 
+/* The codes of Reason come from the detector's table. */
+static enum err_code name_the_reasons(json_t *document, struct err *err)
+{
+    json_t *at = document, *list = json_array();
+    static const char *const keys[] = {"components", "schemas", "Reason", "properties", "code"};
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++)
+        at = json_object_get(at, keys[i]);
+    for (int code = 0; code < REASON_COUNT; code++)
+        json_array_append_new(list, json_string(reason_slug((enum reason_code)code)));
+    return json_object_set_new(at, "enum", list) == 0
+               ? ERR_OK
+               : err_set(err, ERR_INTERNAL, "the schemas have no Reason with a code");
+}
+
 enum err_code routes_openapi(json_t **ret, struct err *err)
 {
-    return http_openapi(app_routes, app_n_routes, schemas_json, "sonde", SONDE_VERSION, ret, err);
+    enum err_code rc =
+        http_openapi(app_routes, app_n_routes, schemas_json, "sonde", SONDE_VERSION, ret, err);
+    return rc == ERR_OK ? name_the_reasons(*ret, err) : rc;
 }

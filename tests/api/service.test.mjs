@@ -52,6 +52,10 @@ test('/openapi.json is a document that hangs together, and /docs shows it', asyn
   // Each schema is used: by a route, or by one that is; two are for what is not an answer.
   for (const name of Object.keys(document.components.schemas)) assert.ok(refs.includes(name) || ['Event', 'WebhookMessage'].includes(name), `${name} is not used`);
   for (const { operation } of api.routes) assert.ok(operation.summary && operation.tags?.length && operation.responses.default, operation.operationId);
+  // Codes come from the program's own tables.
+  const slugs = (file, row) => [...readFileSync(join(source, file), 'utf8').matchAll(new RegExp(`^${row}\\(\\w+, "(\\w+)"`, 'gm'))].map((m) => m[1]);
+  assert.deepEqual(document.components.schemas.Problem.properties.code.enum, slugs('src/base/err.def', 'ERR_ROW'));
+  assert.deepEqual(document.components.schemas.Reason.properties.code.enum, slugs('src/detect/reason.def', 'REASON_ROW'));
   // Every route of docs/api.md, and no other.
   const told = readFileSync(join(source, 'docs/api.md'), 'utf8').match(/## Routes\n([\s\S]*?)\n## /)[1]
     .split('\n').flatMap((line) => [...(line.split('|')[1] ?? '').matchAll(/((?:GET|POST|DELETE)(?: (?:GET|POST|DELETE))*) (\/[^\s`?,]*)/g)])
