@@ -15,7 +15,9 @@
 #include "../base/mem.h"
 #include "../os/clock.h"
 #include "model_blob.h"
+#include "music.h"
 #include "picture.h"
+#include "quality.h"
 #include "speech.h"
 
 #define MAX_WINDOWS (SPEECH_MAX_FRAMES / 16)
@@ -45,7 +47,9 @@ struct analysis {
     size_t n_windows, cap_windows;
     struct speech_track speech;
     struct speech_track ended; /* of the recording before, for analysis_speech */
-    struct picture *picture;   /* the caller's; NULL: nothing to draw */
+    struct music music;
+    struct quality quality;
+    struct picture *picture; /* the caller's; NULL: nothing to draw */
 };
 
 static enum err_code meta_number(const struct nn_model *model, const char *key, double low,
@@ -175,6 +179,8 @@ static void forget_samples(struct analysis *a)
 {
     speech_done(&a->speech);
     speech_done(&a->ended);
+    a->music = (struct music){0};
+    a->quality = (struct quality){0};
     a->held = a->frames = a->n_windows = 0;
     a->first = a->next_frame = 0;
 }
@@ -195,12 +201,14 @@ void analysis_draw(struct analysis *a, struct picture *picture)
     a->picture = picture;
 }
 
-/* What the front end made of the next n frames goes to the speech gate, and is drawn. */
+/* What the front end made of the next n frames goes to all that looks at frames, and is drawn. */
 static enum err_code take_frames(struct analysis *a, const float *logband, const float *power,
                                  size_t n, struct err *err)
 {
     if (a->picture)
         picture_add_frames(a->picture, logband, power, n, a->shape->bands);
+    music_add(&a->music, logband, n, a->shape->bands);
+    quality_add_frames(&a->quality, logband, n, a->shape->bands);
     return speech_add(&a->speech, logband, n, a->shape->bands, err);
 }
 
@@ -263,6 +271,7 @@ enum err_code analysis_feed(struct analysis *a, const float *samples, size_t n, 
         speech_done(&a->ended);
     if (a->picture)
         picture_add_samples(a->picture, samples, n);
+    quality_add_samples(&a->quality, samples, n);
     while (n > 0) {
         size_t take = a->room - a->held < n ? a->room - a->held : n;
         memcpy(a->samples + a->held, samples, take * sizeof *samples);
@@ -312,12 +321,19 @@ static enum err_code add_last_window(struct analysis *a, struct err *err)
                       (double)total / a->shape->sample_rate, logit, err);
 }
 
-static void add_reason(struct detection *d, enum reason_code code, double measured, double limit)
+static void remark(struct detection *d, enum reason_code code, double measured, double limit)
 {
     d->reasons[d->n_reasons++] =
         (struct reason){.code = code, .measured = measured, .limit = limit};
-    if (reason_decides(code))
+}
+
+static void add_reason(struct detection *d, enum reason_code code, double measured, double limit)
+{
+    remark(d, code, measured, limit);
+    if (reason_decides(code)) {
+        d->reasons[d->n_reasons - 1].decides = 1;
         d->verdict = VERDICT_INCONCLUSIVE;
+    }
 }
 
 /* Mean LLR, weighted by speech; the plain mean where no speech was found. */
@@ -337,6 +353,51 @@ static double pooled_llr(struct analysis *a)
     return weights > 0 ? sum / weights : plain / (double)a->n_windows;
 }
 
+/* What the recording did to the speech. */
+static void add_quality_reasons(const struct analysis *a, struct detection *d)
+{
+    double snr = speech_to_noise_db(&a->speech);
+    double clipped = 100 * quality_clipped(&a->quality), edge = quality_band_edge(&a->quality);
+    if (snr < DETECT_SNR_DB)
+        add_reason(d, REASON_LOW_SNR, snr, DETECT_SNR_DB);
+    else if (snr < DETECT_SNR_REMARK_DB)
+        remark(d, REASON_LOW_SNR, snr, DETECT_SNR_REMARK_DB);
+    if (clipped > DETECT_CLIPPED)
+        add_reason(d, REASON_CLIPPED, clipped, DETECT_CLIPPED);
+    else if (clipped > DETECT_CLIPPED_REMARK)
+        remark(d, REASON_CLIPPED, clipped, DETECT_CLIPPED_REMARK);
+    if (edge > 0 && edge < DETECT_NARROW_HZ)
+        remark(d, REASON_NARROW_BAND, edge, DETECT_NARROW_HZ);
+}
+
+/* A stretch that speaks clearly for the other side of the threshold than the whole does. */
+static void add_parts_reason(struct detection *d)
+{
+    double high, low;
+    if (!detection_extremes(d, &high, &low))
+        return;
+    if (d->verdict == VERDICT_HUMAN && high - d->threshold >= DETECT_PARTS_LLR)
+        remark(d, REASON_SYNTHETIC_PARTS, high - d->threshold, DETECT_PARTS_LLR);
+    if (d->verdict == VERDICT_SYNTHETIC && d->threshold - low >= DETECT_PARTS_LLR)
+        remark(d, REASON_DISAGREEMENT, d->threshold - low, DETECT_PARTS_LLR);
+}
+
+static void add_reasons(const struct analysis *a, struct detection *d)
+{
+    double score = music_score(&a->music), limit = music_limit(d->duration_s);
+    if (d->speech_s < DETECT_ANY_SPEECH_S) {
+        d->scored = 0; /* a score of noise would only mislead */
+        add_reason(d, REASON_NO_SPEECH, d->speech_s, DETECT_MIN_SPEECH_S);
+        return;
+    }
+    if (score >= limit) /* of music there is no more to say: its "speech" is none */
+        add_reason(d, REASON_MUSIC, score, limit);
+    else if (d->speech_s < DETECT_MIN_SPEECH_S)
+        add_reason(d, REASON_TOO_SHORT, d->speech_s, DETECT_MIN_SPEECH_S);
+    if (score < limit)
+        add_quality_reasons(a, d);
+}
+
 static void conclude(struct analysis *a, struct detection *d)
 {
     const struct detector *detector = a->detector;
@@ -351,15 +412,11 @@ static void conclude(struct analysis *a, struct detection *d)
         d->p = detect_probability(d->llr, d->prior);
     }
     d->verdict = d->scored && d->llr >= d->threshold ? VERDICT_SYNTHETIC : VERDICT_HUMAN;
-    if (d->speech_s < DETECT_ANY_SPEECH_S) {
-        d->scored = 0; /* a score of noise would only mislead */
-        add_reason(d, REASON_NO_SPEECH, d->speech_s, DETECT_MIN_SPEECH_S);
-    } else if (d->speech_s < DETECT_MIN_SPEECH_S) {
-        add_reason(d, REASON_TOO_SHORT, d->speech_s, DETECT_MIN_SPEECH_S);
-    }
+    add_reasons(a, d);
     d->timeline = STEAL(a->windows);
     d->n_timeline = d->scored ? a->n_windows : 0;
     a->cap_windows = 0;
+    add_parts_reason(d);
 }
 
 enum err_code analysis_finish(struct analysis *a, struct detection *ret, struct err *err)

@@ -25,6 +25,14 @@
 #define DETECT_MIN_SPEECH_S 1.5
 #define DETECT_ANY_SPEECH_S 0.2
 
+/* Limits of the other reasons; docs/detector.md says how they were measured. */
+#define DETECT_SNR_DB         10.0 /* speech above the sound between words: less is no answer */
+#define DETECT_SNR_REMARK_DB  20.0
+#define DETECT_CLIPPED        20.0 /* per cent of the samples at the extremes: more is no answer */
+#define DETECT_CLIPPED_REMARK 1.0
+#define DETECT_NARROW_HZ      4400.0
+#define DETECT_PARTS_LLR      2.0 /* beyond the threshold on the other side, over two windows */
+
 struct detector;
 struct analysis;
 

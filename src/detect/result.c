@@ -107,6 +107,26 @@ enum err_code detection_find_parts(struct detection *d, struct err *err)
     return ERR_OK;
 }
 
+int detection_extremes(const struct detection *d, double *ret_high, double *ret_low)
+{
+    enum { LEAST_WINDOWS = 4 };
+    double high = -INFINITY, low = INFINITY, before = 0;
+    size_t n = 0;
+    for (size_t i = 0; i < d->n_timeline; i++) {
+        const struct detect_window *w = &d->timeline[i];
+        if (w->speech_s < 1.0)
+            continue;
+        if (n++ > 0) {
+            high = fmax(high, 0.5 * (before + w->llr));
+            low = fmin(low, 0.5 * (before + w->llr));
+        }
+        before = w->llr;
+    }
+    *ret_high = high;
+    *ret_low = low;
+    return n >= LEAST_WINDOWS;
+}
+
 void detection_done(struct detection *detection)
 {
     free(detection->timeline);
@@ -129,8 +149,8 @@ static json_t *reasons_json(const struct detection *d)
         reason_sentence(r, text, sizeof text);
         json_array_append_new(
             list, json_pack("{s:s, s:b, s:o, s:o, s:s, s:s}", "code", reason_slug(r->code),
-                            "decides", reason_decides(r->code), "measured", number(r->measured),
-                            "limit", number(r->limit), "unit", rows[r->code].unit, "text", text));
+                            "decides", r->decides, "measured", number(r->measured), "limit",
+                            number(r->limit), "unit", rows[r->code].unit, "text", text));
     }
     return list;
 }

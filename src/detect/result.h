@@ -22,9 +22,10 @@ enum reason_code {
 struct reason {
     enum reason_code code;
     double measured, limit; /* in the row's unit */
+    int decides;            /* 1: made the verdict inconclusive; only of a row that may */
 };
 const char *reason_slug(enum reason_code code);
-int reason_decides(enum reason_code code); /* 1: makes the verdict inconclusive */
+int reason_decides(enum reason_code code); /* 1: may make the verdict inconclusive */
 /* "only 0.9 s of speech; 1.5 s are needed" into buf. */
 void reason_sentence(const struct reason *reason, char *buf, size_t size);
 
@@ -64,6 +65,10 @@ double detect_probability(double llr, double prior);
 /* Fills parts from the timeline. The recording is cut where windows start; a piece's LLR is the
  * mean of the windows over it; neighbouring pieces at or above the threshold make one part. */
 enum err_code detection_find_parts(struct detection *detection, struct err *err) MUST_CHECK;
+
+/* The highest and the lowest mean LLR of two neighbouring windows with at least a second of speech
+ * in each; 0 where there are fewer than four such windows: too few to speak of parts. */
+int detection_extremes(const struct detection *detection, double *ret_high, double *ret_low);
 
 void detection_done(struct detection *detection);
 /* Object with verdict p_synthetic llr prior threshold reasons duration_s speech_s timeline

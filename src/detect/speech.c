@@ -16,6 +16,7 @@
 #define BAND_TO   53 /* 3360 Hz */
 
 #define GATE_FLOOR_DB    -62.0f /* below this nothing is audible in 16-bit material */
+#define ZEROS_DB         -95.0f /* below: digital silence, which no microphone makes */
 #define GATE_RANGE_DB    30.0f  /* speech lies within this below the loud frames */
 #define LOUD_QUANTILE    0.95   /* "loud": this quantile of the levels above the floor */
 #define MODULATION_DB    6.0f   /* least swing within the neighbourhood */
@@ -137,6 +138,29 @@ size_t speech_frames(const struct speech_track *track, size_t from, size_t to)
     for (size_t f = from; f < to && f < track->count; f++)
         sum += track->active[f];
     return sum;
+}
+
+double speech_to_noise_db(const struct speech_track *track)
+{
+    enum { PER_DB = 4, LOWEST = -100, BINS = 180 * PER_DB };
+    size_t histogram[BINS] = {0}, total = 0;
+    for (size_t f = 0; f < track->count; f++) {
+        if (track->level_db[f] < ZEROS_DB)
+            continue;
+        int bin = (int)floorf((track->level_db[f] - LOWEST) * PER_DB);
+        histogram[bin < 0 ? 0 : bin >= BINS ? BINS - 1 : bin]++;
+        total++;
+    }
+    size_t seen = 0, quiet = total / 10, loud = total - total / 20;
+    int from = -1, to = -1;
+    for (int bin = 0; bin < BINS; bin++) {
+        seen += histogram[bin];
+        if (from < 0 && seen > quiet)
+            from = bin;
+        if (to < 0 && seen >= loud)
+            to = bin;
+    }
+    return from >= 0 && to > from ? (double)(to - from) / PER_DB : 0;
 }
 
 void speech_done(struct speech_track *track)

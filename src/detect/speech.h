@@ -27,6 +27,10 @@ enum err_code speech_add(struct speech_track *track, const float *logband, size_
 enum err_code speech_decide(struct speech_track *track, struct err *err) MUST_CHECK;
 /* Speech frames in [from, to), clipped to the track. */
 size_t speech_frames(const struct speech_track *track, size_t from, size_t to);
+/* How far the loud frames (the 95th percentile) stand above the quiet ones (the 10th), dB; frames
+ * of pure zeros aside. In clean speech the quiet ones are its pauses, in noisy speech the noise. 0:
+ * there is nothing to compare. */
+double speech_to_noise_db(const struct speech_track *track);
 void speech_done(struct speech_track *track);
 
 #endif
