@@ -37,7 +37,7 @@ export async function open(server, path = '/', { lang = 'en', theme = 'light', w
   const here = await running.newContext({ viewport: { width, height }, locale, acceptDownloads: true, ...context });
   const page = await here.newPage();
   const troubles = [];
-  const note = (text) => { if (!allow?.test(text)) troubles.push(text); };
+  const note = (text) => { if (!allow?.test(text) && !/^Canvas2D: Multiple readback/.test(text)) troubles.push(text); };
   page.on('console', (message) => { if (['error', 'warning'].includes(message.type())) note(`${message.text()} ${message.location().url}`); });
   page.on('pageerror', (error) => note(`exception: ${error.message}`));
   page.on('request', (request) => {

@@ -28,6 +28,7 @@ function useAnalysis(id: string) {
   const [tries, setTries] = useState(0);
   const news = `${one?.status}/${one?.stability_status ?? ""}`;
   useEffect(() => {
+    if (gone) return;
     const abort = new AbortController();
     getAnalysis(id, abort.signal).then(
       (analysis) => {
@@ -42,7 +43,7 @@ function useAnalysis(id: string) {
       },
     );
     return () => abort.abort();
-  }, [id, news, tries, dispatch]);
+  }, [id, gone, news, tries, dispatch]);
   const again = useCallback(() => setTries((value) => value + 1), []);
   /* After an outage, and while there is no socket to tell of the stability, ask again. */
   const unsure = problem !== null && problem.status !== 404;
