@@ -134,7 +134,8 @@ static void look_at_recordings(struct examination *e)
     struct err err;
     char text[192];
     if (store_each_kept(e->app.db, look_at_recording, e, &err) != ERR_OK ||
-        blob_list(e->app.blob, BLOB_RAW, look_for_orphan, e, &err) != ERR_OK) {
+        blob_list(e->app.blob, BLOB_RAW, look_for_orphan, e, &err) != ERR_OK ||
+        blob_list(e->app.blob, BLOB_PROCESSED, look_for_orphan, e, &err) != ERR_OK) {
         say_error(e, "recordings", &err);
         return;
     }
@@ -148,7 +149,7 @@ static void look_at_recordings(struct examination *e)
     say(e, e->missing + e->different == 0, "recordings", text,
         "restore a backup with `sonde restore`");
     if (!e->running && e->orphans > 0) { /* beside a server they may be uploads under way */
-        snprintf(text, sizeof text, "%llu files belong to no upload",
+        snprintf(text, sizeof text, "%llu files belong to no upload or analysis",
                  (unsigned long long)e->orphans);
         say(e, 0, "storage", text, "the next start of the server removes them");
     }
