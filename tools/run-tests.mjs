@@ -1,6 +1,6 @@
 // Runs every test and counts: the Meson tests of build/ and build-asan/ (TAP programs), the node
-// tests of tests/e2e, tests/api and tests/fault, those of tests/api against build-asan/ too, and the
-// checks on the sources. --long adds build-tsan/: what threads share, and tests/api. One failing program
+// tests of tests/e2e, tests/api, tests/fault and tests/browser, those of tests/api against build-asan/ too,
+// the page's own, and the checks on the sources. --long adds build-tsan/: what threads share, and tests/api. One failing program
 // without a failing point counts as one failure. The last line is `N passed, N failed, N skipped`.
 //   node tools/run-tests.mjs [--long] [--only REGEX]
 import { execFileSync, spawn } from 'node:child_process';
@@ -112,25 +112,40 @@ async function mesonTests(build) {
   }
 }
 
-async function nodeTests(build, folder) {
+// atOnce: how many files of the folder run side by side; those of the browser mostly wait.
+async function nodeTests(build, folder, atOnce = 1) {
   const dir = join(root, 'tests', folder);
   if (!existsSync(dir)) return;
-  for (const file of readdirSync(dir).filter((f) => f.endsWith('.test.mjs')).sort()) {
-    const isLong = file.endsWith('.long.test.mjs');
-    if (isLong && !long) continue;
-    const label = `${build}/${folder}/${file}`;
-    if (!only.test(label)) continue;
-    const result = await run(['node', '--test', '--test-reporter=tap', join(dir, file)],
-      { env: { SONDE_BUILD: join(root, build), SONDE_SOURCE: root, ...sanitizer(build) }, timeout: isLong ? 3600 : 600 });
-    record(label, result, tapPoints(result.out));
-  }
+  const files = readdirSync(dir).filter((f) => f.endsWith('.test.mjs')).sort();
+  const worker = async () => {
+    for (let file = files.shift(); file; file = files.shift()) {
+      const isLong = file.endsWith('.long.test.mjs');
+      if (isLong && !long) continue;
+      const label = `${build}/${folder}/${file}`;
+      if (!only.test(label)) continue;
+      const result = await run(['node', '--test', '--test-reporter=tap', join(dir, file)],
+        { env: { SONDE_BUILD: join(root, build), SONDE_SOURCE: root, ...sanitizer(build) }, timeout: isLong ? 3600 : 600 });
+      record(label, result, tapPoints(result.out));
+    }
+  };
+  await Promise.all(Array.from({ length: atOnce }, worker));
+}
+
+// The page's own: its types, and the tests of its logic. The build has installed what they need.
+async function pageTests() {
+  await check('web/types', ['npm', 'run', '--silent', 'check'], { cwd: join(root, 'web') });
+  if (!only.test('web/tests')) return;
+  const result = await run(['npm', 'test', '--silent', '--', '--reporter=tap-flat'], { cwd: join(root, 'web'), timeout: 120 });
+  record('web/tests', result, tapPoints(result.out));
 }
 
 await check('format', ['tools/format.sh']);
 await check('layers', ['node', 'tools/check-layers.mjs']);
 await mesonTests('build');
 await mesonTests('build-asan');
+await pageTests();
 for (const folder of ['e2e', 'api', 'fault']) await nodeTests('build', folder);
+await nodeTests('build', 'browser', 2);
 await nodeTests('build-asan', 'api');
 if (long) {
   await mesonTests('build-tsan');

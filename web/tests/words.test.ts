@@ -69,6 +69,16 @@ describe("sentences", () => {
     expect(errorSentences(en, { code: "odd", text: "What.", hint: "Do." })).toEqual(["What.", "Do."]);
     expect(errorSentences(en, { code: "odd", text: "" })).toEqual([en.errors.unknown[0], en.errors.unknown[1]]);
   });
+  it("has words in both languages for every reason of the detector", () => {
+    const table = readFileSync(new URL("../../src/detect/reason.def", import.meta.url), "utf8");
+    const rows = [...table.matchAll(/^REASON_ROW\(\w+, "(\w+)", ([01])/gm)];
+    expect(rows.length).toBeGreaterThan(8);
+    for (const [, code, decides] of rows)
+      for (const t of [en, ru]) {
+        expect(reasonSentence(t, reason(code!, 2)), code).not.toBe("server text");
+        if (decides === "1") expect(t.verdict.because[code!], code).toBeTruthy();
+      }
+  });
   it("has words in both languages for every error of the server that a person may meet", () => {
     const table = readFileSync(new URL("../../src/base/err.def", import.meta.url), "utf8");
     const codes = [...table.matchAll(/^ERR_ROW\(\w+, "(\w+)"/gm)].map((row) => row[1]!);

@@ -10,6 +10,12 @@ export function reasonSentence(t: Dict, reason: Reason): string {
       return t.reasons[reason.code](reason.measured, reason.limit);
     case "damaged":
     case "truncated":
+    case "music":
+    case "low_snr":
+    case "clipped":
+    case "narrow_band":
+    case "synthetic_parts":
+    case "disagreement":
       return t.reasons[reason.code](reason.measured);
     default:
       return reason.text;
