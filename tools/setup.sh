@@ -12,7 +12,7 @@ samples="asterisk-core-sounds-en-wav asterisk-core-sounds-ru-wav
   espeak-ng festival festvox-kallpc16k ffmpeg"
 format="clang-format"
 fuzz="clang libclang-rt-14-dev libcmocka-dev"
-test="$samples $format g++ libcmocka-dev libopencore-amrnb-dev libvo-amrwbenc-dev man-db util-linux prometheus sqlite3"
+test="$samples $format g++ libcmocka-dev libopencore-amrnb-dev libvo-amrwbenc-dev man-db util-linux prometheus sqlite3 chromium"
 train="python3 python3-torch python3-numpy python3-scipy python3-soundfile libopenblas0-pthread ffmpeg"
 bench="$train python3-onnx asterisk-core-sounds-en-wav nginx-light wrk sqlite3 make g++"
 node=no # the build needs it for the web page, the tests to drive what they test
@@ -62,4 +62,9 @@ fi
 if [ "${1:-build}" = bench ] && [ ! -d bench/node_modules/better-sqlite3/build ]; then
   (cd bench && npm rebuild better-sqlite3 --silent) ||
     echo "setup: better-sqlite3 could not be built here; the benchmarks leave Fastify out"
+fi
+
+if [ "${1:-build}" = test ] && ! cmp -s tests/browser/package-lock.json tests/browser/node_modules/.sonde-lock; then
+  echo "setup: installing from npm: what tests/browser/package.json names"
+  (cd tests/browser && npm ci --ignore-scripts --no-audit --no-fund --silent && cp package-lock.json node_modules/.sonde-lock)
 fi
