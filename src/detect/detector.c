@@ -385,6 +385,8 @@ static void add_parts_reason(struct detection *d)
 static void add_reasons(const struct analysis *a, struct detection *d)
 {
     double score = music_score(&a->music), limit = music_limit(d->duration_s);
+    if (music_tones(&a->music) >= DETECT_TONES)
+        d->speech_s = 0; /* what the gate took for syllables were dialled digits */
     if (d->speech_s < DETECT_ANY_SPEECH_S) {
         d->scored = 0; /* a score of noise would only mislead */
         add_reason(d, REASON_NO_SPEECH, d->speech_s, DETECT_MIN_SPEECH_S);

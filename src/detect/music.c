@@ -14,14 +14,16 @@
 #define PEAK_WITHIN 7.0f /* nats below the frame's loudest band: no lines in the noise */
 #define STEADY      12   /* frames: a gliding harmonic seldom stays as long in its band */
 #define LASTING     30
-#define LOW_FROM    3 /* 200 Hz: hum and rumble are below */
+#define LOUD_WITHIN 1.5f /* nats below the loudest band so far: fewer edges of tones */
+#define BARE_BANDS  10   /* two lines and their skirts */
+#define LOW_FROM    3    /* 200 Hz: hum and rumble are below */
 #define LOW_TO      16
 #define HIGH_FROM   48
 #define HIGH_TO     104
 #define CHUNK       50     /* frames: a syllable or two */
 #define QUIETEST    -18.0f /* nats: what digital silence is taken for */
 
-#define LIMIT_SHORT   3.5 /* up to SHORT_S */
+#define LIMIT_SHORT   4.1 /* up to SHORT_S */
 #define LIMIT_LONG    1.5 /* from LONG_S on */
 #define LIMIT_SHORT_S 6.5
 #define LIMIT_LONG_S  16.0
@@ -37,8 +39,14 @@ static float mean_of(const float *v, int from, int to)
 static void add_peaks(struct music *m, const float *v)
 {
     float top = v[PEAK_FROM];
+    int near = 0;
     for (int b = PEAK_FROM; b < PEAK_TO; b++)
         top = v[b] > top ? v[b] : top;
+    for (int b = PEAK_FROM; b < PEAK_TO; b++)
+        near += v[b] > top - PEAK_WITHIN;
+    m->loudest = m->frames == 0 || top > m->loudest ? top : m->loudest;
+    m->loud += top > m->loudest - LOUD_WITHIN;
+    m->bare += top > m->loudest - LOUD_WITHIN && near <= BARE_BANDS;
     for (int b = PEAK_FROM; b < PEAK_TO; b++) {
         int peak = v[b] > v[b - 1] && v[b] >= v[b + 1] && v[b] > top - PEAK_WITHIN &&
                    v[b] - 0.5f * (v[b - 2] + v[b + 2]) > PEAK_OVER;
@@ -108,6 +116,11 @@ double music_score(const struct music *m)
            0.406 * log(1 + 4 * (double)m->lasting / n) - 4.763 * m->flux / n -
            2.406 * deviation(m->tilt, m->tilt2, n) + 0.120 * deviation(m->level, m->level2, n) +
            0.535 * range / n;
+}
+
+double music_tones(const struct music *m)
+{
+    return m->loud > 0 ? (double)m->bare / (double)m->loud : 0;
 }
 
 double music_limit(double seconds)

@@ -19,8 +19,10 @@
 /* Sums over frames. */
 struct music {
     uint64_t frames, peaks, steady, lasting;
+    uint64_t loud, bare; /* loud frames, and those of them with hardly more than a line or two */
     double flux, tilt, tilt2, level, level2;
     double range;                 /* of the chunks before this one, times their frames */
+    float loudest;                /* band so far, nats */
     float low, high;              /* levels in this chunk of half a second */
     unsigned chunk;               /* frames in it */
     float last[MUSIC_BANDS];      /* the frame before */
@@ -33,6 +35,8 @@ struct music {
 void music_add(struct music *music, const float *logband, size_t n, int bands);
 /* Positive: more like music than like speech. */
 double music_score(const struct music *music);
+/* Share of the loud frames that are nothing but a line or two: dial tones, whistles. 0 .. 1 */
+double music_tones(const struct music *music);
 /* The score from which a recording of so many seconds is taken for music. A few seconds of speech
  * can look like it (a held vowel, a noisy word), a quarter of a minute does not. */
 double music_limit(double seconds);

@@ -1,0 +1,368 @@
+/* detect/music, detect/quality and what the detector makes of them: each reason comes where it
+ * should, stays away where it should not, and the cut of the stream changes no bit of it. All
+ * sounds are made here. */
+#include "../../support/cm.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "detect/detector.h"
+#include "detect/music.h"
+#include "detect/quality.h"
+
+#define RATE 16000
+
+static struct detector *detector;
+static struct analysis *analysis;
+static unsigned seed;
+
+static int open_model(void **state)
+{
+    (void)state;
+    return detector_new(NULL, NN_ISA_AUTO, &detector, NULL) ||
+           analysis_new(detector, &analysis, NULL);
+}
+
+static int close_model(void **state)
+{
+    (void)state;
+    analysis = analysis_free(analysis);
+    detector = detector_free(detector);
+    return 0;
+}
+
+static double noise(void)
+{
+    seed = seed * 1664525u + 1013904223u;
+    return (double)(seed >> 8) / 8388608.0 - 1.0;
+}
+
+typedef double generator(double t);
+
+/* Gliding harmonics that fade towards 8 kHz, noisy consonants between, pauses: what a gate can know
+ * of speech. Four syllables in 1.3 s. */
+static double speech(double t)
+{
+    double at = fmod(t, 1.3), beat = fmod(at, 0.25), sum = 0;
+    if (at > 1.0)
+        return 1e-4 * noise();
+    if (beat < 0.07)
+        return 0.12 * noise() * sin(M_PI * beat / 0.07);
+    double pitch = 130 + 25 * sin(2 * M_PI * 0.9 * t);
+    double phase = 2 * M_PI * (130 * t - 25 / (2 * M_PI * 0.9) * cos(2 * M_PI * 0.9 * t));
+    for (int h = 1; h * pitch < 7000; h++)
+        sum += sin(h * phase) / (h + 0.02 * h * h);
+    return 0.25 * sum * sin(M_PI * (beat - 0.07) / 0.18) + 1e-4 * noise();
+}
+
+/* Four chords of three notes with overtones, plucked every half second. */
+static double chords(double t)
+{
+    static const double root[] = {220.0, 174.6, 261.6, 196.0};
+    static const double step[] = {1, 1.26, 1.498};
+    double at = fmod(t, 0.5), sum = 0;
+    for (int n = 0; n < 3; n++)
+        for (int h = 1; h <= 8; h++)
+            sum += sin(2 * M_PI * root[(int)(t / 2) % 4] * step[n] * h * t) / h;
+    return 0.12 * sum * (0.3 + 0.7 * exp(-6 * at)) + 2e-4 * noise();
+}
+
+static double arpeggio(double t)
+{
+    static const double note[] = {1, 1.26, 1.498, 2, 1.498, 1.26};
+    double at = fmod(t, 0.2), sum = 0;
+    for (int h = 1; h <= 6; h++)
+        sum += sin(2 * M_PI * 330 * note[(int)(t / 0.2) % 6] * h * t) / h;
+    return 0.25 * sum * (0.15 + 0.85 * exp(-8 * at)) + 2e-4 * noise();
+}
+
+static double speech_over_quiet_music(double t)
+{
+    return speech(t) + 0.04 * chords(t);
+}
+
+static double noisy_speech(double t)
+{
+    return speech(t) + 0.02 * noise();
+}
+
+static double very_noisy_speech(double t)
+{
+    return speech(t) + 0.13 * noise();
+}
+
+static double clipped_speech(double t)
+{
+    return fmax(-0.4, fmin(0.4, 12 * speech(t)));
+}
+
+static double slightly_clipped_speech(double t)
+{
+    return fmax(-0.4, fmin(0.4, 2.2 * speech(t)));
+}
+
+static double white(double t)
+{
+    (void)t;
+    return 0.3 * noise();
+}
+
+static double pink(double t)
+{
+    static double a, b, c;
+    (void)t;
+    double w = noise();
+    a = 0.99765 * a + w * 0.099046;
+    b = 0.963 * b + w * 0.2965164;
+    c = 0.57 * c + w * 1.0526913;
+    return 0.05 * (a + b + c + 0.1848 * w);
+}
+
+static double silence(double t)
+{
+    (void)t;
+    return 0;
+}
+
+static double tone(double t)
+{
+    return 0.5 * sin(2 * M_PI * 1000 * t);
+}
+
+static double hum(double t)
+{
+    return 0.3 * sin(2 * M_PI * 50 * t) + 0.2 * sin(2 * M_PI * 150 * t) + 1e-3 * noise();
+}
+
+/* 100 ms of each digit, 60 ms between: their level moves as syllables do. */
+static double dtmf(double t)
+{
+    static const double low[] = {697, 770, 852, 941}, high[] = {1209, 1336, 1477, 1633};
+    int digit = (int)(t / 0.16);
+    if (fmod(t, 0.16) > 0.1)
+        return 1e-4 * noise();
+    return 0.3 * (sin(2 * M_PI * low[digit % 4] * t) + sin(2 * M_PI * high[digit * 7 / 3 % 4] * t));
+}
+
+static double ringing(double t)
+{
+    if (fmod(t, 0.5) > 0.25)
+        return 1e-4 * noise();
+    return 0.4 * sin(2 * M_PI * 425 * t);
+}
+
+static double clicks(double t)
+{
+    return fmod(t, 0.5) < 0.002 ? 0.8 * noise() : 1e-4 * noise();
+}
+
+static float *make(generator *sound, size_t n)
+{
+    float *x = malloc(n * sizeof *x);
+    seed = 5;
+    for (size_t i = 0; i < n; i++)
+        x[i] = (float)sound((double)i / RATE);
+    return x;
+}
+
+static struct detection analyse(const float *x, size_t n, size_t piece)
+{
+    struct detection d;
+    for (size_t i = 0; i < n; i += piece)
+        assert_int_equal(analysis_feed(analysis, x + i, n - i < piece ? n - i : piece, NULL),
+                         ERR_OK);
+    assert_int_equal(analysis_finish(analysis, &d, NULL), ERR_OK);
+    return d;
+}
+
+static struct detection hear(generator *sound, double seconds)
+{
+    size_t n = (size_t)(seconds * RATE);
+    float *x = make(sound, n);
+    struct detection d = analyse(x, n, n);
+    free(x);
+    return d;
+}
+
+static const struct reason *find(const struct detection *d, const char *slug)
+{
+    for (size_t i = 0; i < d->n_reasons; i++)
+        if (strcmp(reason_slug(d->reasons[i].code), slug) == 0)
+            return &d->reasons[i];
+    return NULL;
+}
+
+static void assert_reason(generator *sound, double seconds, const char *slug, int decides)
+{
+    struct detection d = hear(sound, seconds);
+    const struct reason *r = find(&d, slug);
+    char text[160];
+    assert_non_null(r);
+    assert_int_equal(r->decides, decides);
+    assert_int_equal(d.verdict == VERDICT_INCONCLUSIVE, decides);
+    reason_sentence(r, text, sizeof text);
+    assert_true(strlen(text) > 20 && strlen(text) < sizeof text - 1);
+    detection_done(&d);
+}
+
+static void assert_verdict_without(generator *sound, double seconds, const char *slug)
+{
+    struct detection d = hear(sound, seconds);
+    assert_int_not_equal(d.verdict, VERDICT_INCONCLUSIVE);
+    assert_null(find(&d, slug));
+    detection_done(&d);
+}
+
+static void speech_has_a_verdict_and_nothing_to_remark(void **state)
+{
+    (void)state;
+    struct detection d = hear(speech, 12);
+    assert_int_not_equal(d.verdict, VERDICT_INCONCLUSIVE);
+    assert_null(find(&d, "music"));
+    assert_null(find(&d, "low_snr"));
+    assert_null(find(&d, "clipped"));
+    assert_null(find(&d, "narrow_band"));
+    detection_done(&d);
+}
+
+static void music_has_no_verdict(void **state)
+{
+    (void)state;
+    assert_reason(chords, 12, "music", 1);
+    assert_reason(chords, 5, "music", 1);
+    assert_reason(arpeggio, 20, "music", 1);
+    assert_verdict_without(speech_over_quiet_music, 12, "music");
+    assert_true(music_limit(4) > music_limit(10) && music_limit(10) > music_limit(30));
+    assert_true(music_limit(30) == music_limit(3000));
+}
+
+static void noise_is_remarked_and_then_decides(void **state)
+{
+    (void)state;
+    assert_reason(noisy_speech, 8, "low_snr", 0);
+    assert_reason(very_noisy_speech, 8, "low_snr", 1);
+}
+
+static void clipping_is_remarked_and_then_decides(void **state)
+{
+    (void)state;
+    assert_reason(slightly_clipped_speech, 8, "clipped", 0);
+    assert_reason(clipped_speech, 8, "clipped", 1);
+}
+
+/* speech() through a steep low-pass at 3.4 kHz: 4 times the same second-order section. */
+static void a_telephone_band_is_remarked(void **state)
+{
+    (void)state;
+    size_t n = 8 * RATE;
+    float *x = make(speech, n);
+    double w = tan(M_PI * 2400 / RATE), k = 1 / (1 + M_SQRT2 * w + w * w);
+    for (int pass = 0; pass < 10; pass++) {
+        double x1 = 0, x2 = 0, y1 = 0, y2 = 0;
+        for (size_t i = 0; i < n; i++) {
+            double in = (double)x[i];
+            double y = k * (w * w * (in + 2 * x1 + x2) - 2 * (w * w - 1) * y1 -
+                            (1 - M_SQRT2 * w + w * w) * y2);
+            x2 = x1, x1 = in, y2 = y1, y1 = y;
+            x[i] = (float)y;
+        }
+    }
+    struct detection d = analyse(x, n, n);
+    const struct reason *r = find(&d, "narrow_band");
+    assert_non_null(r);
+    assert_int_equal(r->decides, 0);
+    assert_true(r->measured > 2400 && r->measured < DETECT_NARROW_HZ);
+    detection_done(&d);
+    free(x);
+}
+
+static void no_verdict_on_what_is_no_speech(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        generator *sound;
+    } sounds[] = {{"white noise", white}, {"pink noise", pink}, {"silence", silence},
+                  {"tone", tone},         {"hum", hum},         {"DTMF", dtmf},
+                  {"ringing", ringing},   {"clicks", clicks}};
+    for (size_t i = 0; i < ARRAY_LEN(sounds); i++)
+        for (int seconds = 2; seconds <= 20; seconds *= 3) {
+            struct detection d = hear(sounds[i].sound, seconds);
+            if (d.verdict != VERDICT_INCONCLUSIVE)
+                print_error("%s of %d s: %s\n", sounds[i].name, seconds, verdict_name(d.verdict));
+            assert_int_equal(d.verdict, VERDICT_INCONCLUSIVE);
+            detection_done(&d);
+        }
+}
+
+static void the_cut_changes_no_reason(void **state)
+{
+    (void)state;
+    static generator *const sounds[] = {chords, slightly_clipped_speech, noisy_speech};
+    static const size_t pieces[] = {1, 37, 16384};
+    size_t n = 5 * RATE + 77;
+    for (size_t s = 0; s < ARRAY_LEN(sounds); s++) {
+        float *x = make(sounds[s], n);
+        struct detection whole = analyse(x, n, n);
+        assert_true(whole.n_reasons > 0);
+        for (size_t p = 0; p < ARRAY_LEN(pieces); p++) {
+            struct detection cut = analyse(x, n, pieces[p]);
+            assert_int_equal(cut.n_reasons, whole.n_reasons);
+            for (size_t i = 0; i < cut.n_reasons; i++) {
+                assert_int_equal(cut.reasons[i].code, whole.reasons[i].code);
+                assert_memory_equal(&cut.reasons[i].measured, &whole.reasons[i].measured,
+                                    sizeof(double));
+            }
+            detection_done(&cut);
+        }
+        detection_done(&whole);
+        free(x);
+    }
+}
+
+static void clipping_is_counted_at_the_last_extreme(void **state)
+{
+    (void)state;
+    static const float low[] = {0, 0.5f, 0.5f, 0.5f, 0.5f, 0, -0.2f, -0.3f, 0};
+    struct quality q = {0};
+    quality_add_samples(&q, low, ARRAY_LEN(low));
+    assert_true(fabs(quality_clipped(&q) - 4.0 / 9) < 1e-12);
+    static const float higher[] = {0.9f};
+    quality_add_samples(&q, higher, 1); /* so 0.5 was not the extreme */
+    assert_true(quality_clipped(&q) == 0);
+    assert_true(quality_band_edge(&q) == 0);
+}
+
+static void extremes_need_four_windows_with_speech(void **state)
+{
+    (void)state;
+    struct detect_window w[] = {{.speech_s = 3, .llr = -1},
+                                {.speech_s = 3, .llr = -2},
+                                {.speech_s = 0.5, .llr = 99},
+                                {.speech_s = 3, .llr = 3},
+                                {.speech_s = 3, .llr = 4}};
+    struct detection d = {.timeline = w, .n_timeline = ARRAY_LEN(w)};
+    double high, low;
+    assert_int_equal(detection_extremes(&d, &high, &low), 1);
+    assert_true(high == 3.5 && low == -1.5);
+    d.n_timeline = 4;
+    assert_int_equal(detection_extremes(&d, &high, &low), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(speech_has_a_verdict_and_nothing_to_remark),
+        cmocka_unit_test(music_has_no_verdict),
+        cmocka_unit_test(noise_is_remarked_and_then_decides),
+        cmocka_unit_test(clipping_is_remarked_and_then_decides),
+        cmocka_unit_test(a_telephone_band_is_remarked),
+        cmocka_unit_test(no_verdict_on_what_is_no_speech),
+        cmocka_unit_test(the_cut_changes_no_reason),
+        cmocka_unit_test(clipping_is_counted_at_the_last_extreme),
+        cmocka_unit_test(extremes_need_four_windows_with_speech),
+    };
+    return cmocka_run_group_tests_name("detect_reasons", tests, open_model, close_model);
+}
