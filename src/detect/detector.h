@@ -28,8 +28,8 @@
 /* Limits of the other reasons; docs/detector.md says how they were measured. */
 #define DETECT_SNR_DB         8.0 /* speech above the sound between words: less is no answer */
 #define DETECT_SNR_REMARK_DB  20.0
-#define DETECT_CLIPPED        20.0 /* per cent of the samples at the extremes: more is no answer */
-#define DETECT_CLIPPED_REMARK 1.0
+#define DETECT_CLIPPED        30.0 /* per cent of the samples at the extremes: more is no answer */
+#define DETECT_CLIPPED_REMARK 10.0
 #define DETECT_TONES          0.805 /* share of loud frames with a line or two: no speech */
 #define DETECT_NARROW_HZ      4400.0
 #define DETECT_PARTS_LLR      2.0 /* beyond the threshold on the other side, over two windows */

@@ -1,42 +1,32 @@
 /* Clipping and band edge, as the stream passes. No memory is allocated; the owner of a `struct
  * quality` is the thread that feeds it.
  *
- * Clipping: a clipped wave rests at its extreme for several samples, an unclipped one turns there.
- * The extremes are those of the recording, not full scale, because a clipped recording may have
- * been turned down since. They are not known before the end: whenever a sample goes beyond the
- * extreme so far by more than 1 %, what was counted there was none.
+ * Clipping: speech is loud for moments only; cut off, it stays at its extreme. So the share of the
+ * samples near the extreme tells, whatever became of the level since. Runs of equal samples would
+ * tell more, but resampling and lossy codecs leave none.
  *
  * Band edge: mean power per band, so that loud speech decides; from every fourth frame, because the
  * exponential of each band is the dear part and frames overlap anyway. */
 #include "quality.h"
 
 #include <math.h>
+#include <string.h>
 
-#define EDGE_TOLERANCE 0.01f
-#define FLAT_RUN       3
-#define EVERY          4
-#define EDGE_DB        60.0
-#define BAND_HZ        62.5
-#define FIRST_BAND_HZ  15.6 /* lower edge of band 0 */
-#define SILENCE        1e-7 /* mean band power: nothing but rounding below */
-
-static void add_to_edge(struct quality_edge *e, float x)
-{
-    if (x > e->at * (1 + EDGE_TOLERANCE)) {
-        *e = (struct quality_edge){.at = x, .run = 1};
-    } else if (x > e->at * (1 - EDGE_TOLERANCE) && x > 0) {
-        e->run++;
-        e->flat += e->run == FLAT_RUN ? FLAT_RUN : e->run > FLAT_RUN;
-    } else {
-        e->run = 0;
-    }
-}
+#define LEVEL_SHIFT   20  /* of a float's bits: exponent and 3 bits of mantissa remain */
+#define RARE          100 /* one sample in so many lies beyond the extreme: resampling overshoots */
+#define NEAR_STEPS    4   /* 3 dB */
+#define EVERY         4
+#define EDGE_DB       60.0
+#define BAND_HZ       62.5
+#define FIRST_BAND_HZ 15.6 /* lower edge of band 0 */
+#define SILENCE       1e-7 /* mean band power: nothing but rounding below */
 
 void quality_add_samples(struct quality *quality, const float *samples, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        add_to_edge(&quality->top, samples[i]);
-        add_to_edge(&quality->bottom, -samples[i]);
+        uint32_t bits;
+        memcpy(&bits, &samples[i], sizeof bits);
+        quality->level[(bits & 0x7fffffffu) >> LEVEL_SHIFT]++;
     }
     quality->samples += n;
 }
@@ -54,7 +44,16 @@ void quality_add_frames(struct quality *quality, const float *logband, size_t n,
 
 double quality_clipped(const struct quality *q)
 {
-    return q->samples > 0 ? (double)(q->top.flat + q->bottom.flat) / (double)q->samples : 0;
+    uint64_t beyond = 0, near = 0;
+    int extreme = QUALITY_LEVELS - 1;
+    while (extreme > 0 && beyond + q->level[extreme] <= q->samples / RARE)
+        beyond += q->level[extreme--];
+    if (extreme == 0) /* zeros only, or nothing */
+        return 0;
+    near = beyond;
+    for (int l = extreme; l >= 0 && l > extreme - NEAR_STEPS; l--)
+        near += q->level[l];
+    return (double)near / (double)q->samples;
 }
 
 double quality_band_edge(const struct quality *q)

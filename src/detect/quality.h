@@ -10,24 +10,21 @@
 
 #define QUALITY_BANDS 128
 
-/* Samples within 1 % of the highest (or lowest) there was so far. */
-struct quality_edge {
-    float at;      /* the extreme's magnitude, to 1 % */
-    uint32_t run;  /* neighbours there, up to the newest sample */
-    uint64_t flat; /* in runs of 3 and more */
-};
+/* Magnitudes are counted in steps of an eighth of their octave: the upper bits of a float. */
+#define QUALITY_LEVELS 2048
 
 struct quality {
     uint64_t samples, frames;
-    struct quality_edge top, bottom;
-    double power[QUALITY_BANDS]; /* sums over every fourth frame */
+    uint64_t level[QUALITY_LEVELS]; /* samples of each magnitude */
+    double power[QUALITY_BANDS];    /* sums over every fourth frame */
 };
 
 void quality_add_samples(struct quality *quality, const float *samples, size_t n);
 /* n frames as nn_frames gives them; of another number of bands than QUALITY_BANDS nothing is
  * kept. */
 void quality_add_frames(struct quality *quality, const float *logband, size_t n, int bands);
-/* Share of the samples that stand in flat runs at the extremes, 0 .. 1. */
+/* Share of the samples within 3 dB of the extreme (that which one in a hundred exceeds), 0 .. 1:
+ * 3 % in speech, more where it is cut off. */
 double quality_clipped(const struct quality *quality);
 /* Upper edge in Hz of the highest band within 60 dB of the strongest, in the long run; 0: unknown
  * (no frame, or silence). */

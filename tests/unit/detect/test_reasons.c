@@ -54,7 +54,8 @@ static double speech(double t)
     double phase = 2 * M_PI * (130 * t - 25 / (2 * M_PI * 0.9) * cos(2 * M_PI * 0.9 * t));
     for (int h = 1; h * pitch < 7000; h++)
         sum += sin(h * phase) / (h + 0.02 * h * h);
-    return 0.25 * sum * sin(M_PI * (beat - 0.07) / 0.18) + 1e-4 * noise();
+    double stress = 0.15 + 0.85 * pow(sin(2 * M_PI * 0.61 * floor(t / 0.25)), 4);
+    return 0.35 * stress * sum * sin(M_PI * (beat - 0.07) / 0.18) + 1e-4 * noise();
 }
 
 /* Four chords of three notes with overtones, plucked every half second. */
@@ -95,12 +96,12 @@ static double very_noisy_speech(double t)
 
 static double clipped_speech(double t)
 {
-    return fmax(-0.4, fmin(0.4, 12 * speech(t)));
+    return fmax(-0.4, fmin(0.4, 40 * speech(t)));
 }
 
 static double slightly_clipped_speech(double t)
 {
-    return fmax(-0.4, fmin(0.4, 2.2 * speech(t)));
+    return fmax(-0.4, fmin(0.4, 3.5 * speech(t)));
 }
 
 static double white(double t)
@@ -300,7 +301,7 @@ static void no_verdict_on_what_is_no_speech(void **state)
 static void the_cut_changes_no_reason(void **state)
 {
     (void)state;
-    static generator *const sounds[] = {chords, slightly_clipped_speech, noisy_speech};
+    static generator *const sounds[] = {chords, clipped_speech, very_noisy_speech};
     static const size_t pieces[] = {1, 37, 16384};
     size_t n = 5 * RATE + 77;
     for (size_t s = 0; s < ARRAY_LEN(sounds); s++) {
@@ -322,15 +323,25 @@ static void the_cut_changes_no_reason(void **state)
     }
 }
 
-static void clipping_is_counted_at_the_last_extreme(void **state)
+static void clipping_is_the_share_near_the_extreme(void **state)
 {
     (void)state;
-    static const float low[] = {0, 0.5f, 0.5f, 0.5f, 0.5f, 0, -0.2f, -0.3f, 0};
+    static float x[10000]; /* an even ramp: of magnitudes 0 .. 1, 29 % are within 3 dB of 1 */
+    for (size_t i = 0; i < ARRAY_LEN(x); i++)
+        x[i] = (i % 2 ? 1.0f : -1.0f) * (float)i / (float)ARRAY_LEN(x);
     struct quality q = {0};
-    quality_add_samples(&q, low, ARRAY_LEN(low));
-    assert_true(fabs(quality_clipped(&q) - 4.0 / 9) < 1e-12);
-    static const float higher[] = {0.9f};
-    quality_add_samples(&q, higher, 1); /* so 0.5 was not the extreme */
+    quality_add_samples(&q, x, ARRAY_LEN(x));
+    double share = quality_clipped(&q);
+    assert_true(share > 0.2 && share < 0.35);
+    for (size_t i = 0; i < ARRAY_LEN(x); i++)
+        x[i] = fmaxf(-0.25f, fminf(0.25f, x[i])); /* cut off, at whatever level */
+    q = (struct quality){0};
+    quality_add_samples(&q, x, ARRAY_LEN(x));
+    assert_true(quality_clipped(&q) > 0.75);
+    static const float zeros[400];
+    q = (struct quality){0};
+    assert_true(quality_clipped(&q) == 0);
+    quality_add_samples(&q, zeros, ARRAY_LEN(zeros));
     assert_true(quality_clipped(&q) == 0);
     assert_true(quality_band_edge(&q) == 0);
 }
@@ -361,7 +372,7 @@ int main(void)
         cmocka_unit_test(a_telephone_band_is_remarked),
         cmocka_unit_test(no_verdict_on_what_is_no_speech),
         cmocka_unit_test(the_cut_changes_no_reason),
-        cmocka_unit_test(clipping_is_counted_at_the_last_extreme),
+        cmocka_unit_test(clipping_is_the_share_near_the_extreme),
         cmocka_unit_test(extremes_need_four_windows_with_speech),
     };
     return cmocka_run_group_tests_name("detect_reasons", tests, open_model, close_model);

@@ -1,0 +1,76 @@
+// `sonde detect` on what carries no answer: music, noise, tones, dialled digits, one word. And, with the corpus at hand, that no
+// single circumstance of a recording stands for the label (C3).
+import assert from 'node:assert/strict';
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { test } from 'node:test';
+import { corpus, ffmpeg, hasHuman, humanPrompt, jsonLines, scratch, sonde } from './support/sonde.mjs';
+
+const dir = scratch();
+const detect = (...files) => jsonLines(sonde(['detect', '--json', ...files]).out);
+
+// A source for ffmpeg's lavfi, as a 16 kHz wav.
+function sound(name, source, seconds = 6) {
+  const path = join(dir, `${name}.wav`);
+  ffmpeg('-f', 'lavfi', '-i', source, '-t', String(seconds), '-ar', '16000', '-ac', '1', path);
+  return path;
+}
+
+test('no verdict on sounds that are no speech', () => {
+  const sounds = {
+    white: 'anoisesrc=color=white:amplitude=0.3:seed=1', pink: 'anoisesrc=color=pink:amplitude=0.3:seed=1',
+    brown: 'anoisesrc=color=brown:amplitude=0.3:seed=1', tone: 'sine=frequency=1000', hum: 'sine=frequency=50',
+    silence: 'anullsrc', busy: 'aevalsrc=0.4*sin(2*PI*425*t)*lt(mod(t\\,1)\\,0.5)',
+    chord: 'aevalsrc=0.15*(sin(2*PI*262*t)+sin(2*PI*330*t)+sin(2*PI*392*t)+sin(2*PI*784*t))*(0.3+0.7*exp(-6*mod(t\\,0.5)))',
+  };
+  for (const [name, source] of Object.entries(sounds)) {
+    const [result] = detect(sound(name, source));
+    assert.equal(result.verdict, 'inconclusive', name);
+    const decider = result.reasons.find((r) => r.decides);
+    assert.ok(decider && ['no_speech', 'music', 'too_short', 'low_snr'].includes(decider.code), `${name}: ${JSON.stringify(decider)}`);
+  }
+});
+
+test('one word is too short; a whole prompt is not, and is told to be a telephone band', { skip: hasHuman ? false : 'asterisk sounds are not installed' }, () => {
+  const word = join(dirname(humanPrompt), 'digits', '7.wav');
+  if (existsSync(word)) assert.equal(detect(word)[0].verdict, 'inconclusive');
+  const [whole] = detect(humanPrompt);
+  assert.equal(whole.verdict, 'human');
+  const narrow = whole.reasons.find((r) => r.code === 'narrow_band');
+  assert.ok(narrow && !narrow.decides && narrow.measured < 4400 && narrow.unit === 'Hz');
+});
+
+test('noise and clipping are remarks first, then decide', { skip: hasHuman ? false : 'asterisk sounds are not installed' }, () => {
+  const loud = join(dir, 'clipped.wav'), louder = join(dir, 'cut.wav'), noisy = join(dir, 'noisy.wav');
+  ffmpeg('-i', humanPrompt, '-af', 'volume=15dB', loud);
+  ffmpeg('-i', humanPrompt, '-af', 'volume=36dB', louder);
+  ffmpeg('-i', humanPrompt, '-f', 'lavfi', '-i', 'anoisesrc=color=white:amplitude=0.08:seed=2:r=8000', '-filter_complex', 'amix=inputs=2:duration=first:normalize=0', noisy);
+  const find = (file, code) => detect(file)[0].reasons.find((r) => r.code === code);
+  assert.equal(find(loud, 'clipped')?.decides, false);
+  assert.equal(find(louder, 'clipped')?.decides, true);
+  assert.ok(find(noisy, 'low_snr'));
+  assert.equal(find(humanPrompt, 'clipped'), undefined);
+  assert.equal(find(humanPrompt, 'low_snr'), undefined);
+});
+
+const valid = existsSync(join(corpus, 'manifest.tsv'))
+  ? readFileSync(join(corpus, 'manifest.tsv'), 'utf8').trim().split('\n').slice(1).map((l) => l.split('\t'))
+    .filter((c) => c[1] === 'valid').filter((_, i) => i % 12 === 0).map((c) => join(corpus, c[0])) : [];
+
+test('level, silence around and container change few verdicts', { skip: valid.length ? false : 'the corpus is not here' }, () => {
+  const changes = { quieter: ['-af', 'volume=-20dB'], padded: ['-af', 'adelay=1000:all=1,apad=pad_dur=1'], flac: [] };
+  const before = detect(...valid);
+  for (const [name, args] of Object.entries(changes)) {
+    mkdirSync(join(dir, name));
+    const files = valid.map((file, i) => {
+      const to = join(dir, name, `${i}.${name === 'flac' ? 'flac' : 'wav'}`);
+      ffmpeg('-i', file, '-ar', '16000', '-ac', '1', '-sample_fmt', 's16', ...args, to);
+      return to;
+    });
+    const after = detect(...files);
+    const decided = before.map((b, i) => [b.verdict, after[i].verdict]).filter(([a, b]) => a !== 'inconclusive' && b !== 'inconclusive');
+    const flips = decided.filter(([a, b]) => a !== b).length;
+    console.log(`# ${name}: ${flips} of ${decided.length} verdicts flip`);
+    assert.ok(decided.length > 40 && flips <= (name === 'padded' ? 0.15 : 0.04) * decided.length, `${name}: ${flips} of ${decided.length}`);
+  }
+});
