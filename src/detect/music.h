@@ -21,13 +21,13 @@ struct music {
     uint64_t frames, peaks, steady, lasting;
     uint64_t loud, bare; /* loud frames, and those of them with hardly more than a line or two */
     double flux, tilt, tilt2, level, level2;
-    double range;                 /* of the chunks before this one, times their frames */
-    float loudest;                /* band so far, nats */
-    float low, high;              /* levels in this chunk of half a second */
-    unsigned chunk;               /* frames in it */
-    float last[MUSIC_BANDS];      /* the frame before */
-    uint16_t stayed[MUSIC_BANDS]; /* frames for which a peak has stayed in the band */
-    uint8_t missed[MUSIC_BANDS];  /* 1: there was none in the frame before */
+    double range;                /* of the chunks before this one, times their frames */
+    float loudest;               /* band so far, nats */
+    float low, high;             /* levels in this chunk of half a second */
+    unsigned chunk;              /* frames in it */
+    float last[MUSIC_BANDS];     /* the frame before */
+    int32_t stayed[MUSIC_BANDS]; /* frames for which a peak has stayed in the band */
+    int32_t missed[MUSIC_BANDS]; /* 1: there was none in the frame before */
 };
 
 /* Adds n frames of log band powers as nn_frames gives them. Of another number of bands than

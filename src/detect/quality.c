@@ -5,7 +5,7 @@
  * samples near the extreme tells, whatever became of the level since. Runs of equal samples would
  * tell more, but resampling and lossy codecs leave none.
  *
- * Band edge: mean power per band, so that loud speech decides; from every fourth frame, because the
+ * Band edge: mean power per band, so that loud speech decides; from every eighth frame, because the
  * exponential of each band is the dear part and frames overlap anyway. */
 #include "quality.h"
 
@@ -15,7 +15,7 @@
 #define LEVEL_SHIFT   20  /* of a float's bits: exponent and 3 bits of mantissa remain */
 #define RARE          100 /* one sample in so many lies beyond the extreme: resampling overshoots */
 #define NEAR_STEPS    4   /* 3 dB */
-#define EVERY         4
+#define EVERY         8
 #define EDGE_DB       60.0
 #define BAND_HZ       62.5
 #define FIRST_BAND_HZ 15.6 /* lower edge of band 0 */

@@ -16,7 +16,7 @@
 struct quality {
     uint64_t samples, frames;
     uint64_t level[QUALITY_LEVELS]; /* samples of each magnitude */
-    double power[QUALITY_BANDS];    /* sums over every fourth frame */
+    double power[QUALITY_BANDS];    /* sums over every eighth frame */
 };
 
 void quality_add_samples(struct quality *quality, const float *samples, size_t n);
