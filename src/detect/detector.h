@@ -30,7 +30,7 @@
 #define DETECT_SNR_REMARK_DB  20.0
 #define DETECT_CLIPPED        30.0 /* per cent of the samples at the extremes: more is no answer */
 #define DETECT_CLIPPED_REMARK 10.0
-#define DETECT_TONES          0.805 /* share of loud frames with a line or two: no speech */
+#define DETECT_TONES          0.7 /* share of loud frames with a line or two: no speech */
 #define DETECT_NARROW_HZ      4400.0
 #define DETECT_PARTS_LLR      2.0 /* beyond the threshold on the other side, over two windows */
 

@@ -133,7 +133,8 @@ double music_score(const struct music *m)
 
 double music_tones(const struct music *m)
 {
-    return m->loud > 0 ? (double)m->bare / (double)m->loud : 0;
+    int held = m->loud > 0 && 5 * m->loud >= 2 * m->frames; /* else: a sung or stressed vowel */
+    return held ? (double)m->bare / (double)m->loud : 0;
 }
 
 double music_limit(double seconds)

@@ -35,7 +35,8 @@ struct music {
 void music_add(struct music *music, const float *logband, size_t n, int bands);
 /* Positive: more like music than like speech. */
 double music_score(const struct music *music);
-/* Share of the loud frames that are nothing but a line or two: dial tones, whistles. 0 .. 1 */
+/* Share of the loud frames that are nothing but a line or two: dial tones, whistles;
+ * 0 .. 1. 0 unless two frames in five are loud: tones are held, a voice seldom is. */
 double music_tones(const struct music *music);
 /* The score from which a recording of so many seconds is taken for music. A few seconds of speech
  * can look like it (a held vowel, a noisy word), a quarter of a minute does not. */
