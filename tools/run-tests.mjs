@@ -112,7 +112,8 @@ async function mesonTests(build) {
   }
 }
 
-// atOnce: how many files of the folder run side by side; those of the browser mostly wait.
+// atOnce: how many files of the folder run side by side; most of them wait more than they work. Those of
+// tests/fault run alone: they look at what a killed process leaves, and at idle processors.
 async function nodeTests(build, folder, atOnce = 1) {
   const dir = join(root, 'tests', folder);
   if (!existsSync(dir)) return;
@@ -144,12 +145,12 @@ await check('layers', ['node', 'tools/check-layers.mjs']);
 await mesonTests('build');
 await mesonTests('build-asan');
 await pageTests();
-for (const folder of ['e2e', 'api', 'fault']) await nodeTests('build', folder);
-await nodeTests('build', 'browser', 2);
-await nodeTests('build-asan', 'api');
+for (const folder of ['e2e', 'api', 'browser']) await nodeTests('build', folder, 2);
+await nodeTests('build', 'fault');
+await nodeTests('build-asan', 'api', 2);
 if (long) {
   await mesonTests('build-tsan');
-  await nodeTests('build-tsan', 'api');
+  await nodeTests('build-tsan', 'api', 2);
 }
 
 for (const skip of skips) console.log(`SKIPPED ${skip}`);

@@ -111,6 +111,11 @@ void app_close_data(struct app *app)
     app->lock_fd = -1;
 }
 
+enum db_durability app_durability(const struct app *app)
+{
+    return app->settings.keep_audio_days == 0 ? DB_DURABLE : queue_needs(app->queue);
+}
+
 /* --- gauges that a scrape asks for */
 
 static void fill_queue(struct app *app, const char *name)

@@ -94,6 +94,9 @@ enum err_code app_open_data(const char *data, int exclusive, int migrate, struct
                             struct err *err) MUST_CHECK;
 void app_close_data(struct app *app);
 
+/* What a change has to be before the message about it is settled. Durable also where a recording is
+ * deleted on the strength of it. */
+enum db_durability app_durability(const struct app *app);
 /* A second of noise through the decoder program and the network, as any recording goes. */
 enum err_code app_try_detector(struct detector *detector, struct media_service *media,
                                struct err *err) MUST_CHECK;

@@ -5,6 +5,7 @@
 
 #include "../base/log.h"
 #include "../base/mem.h"
+#include "../detect/picture.h"
 #include "roles.h"
 
 #define PICTURE_BYTES_MAX                                                                          \
@@ -34,18 +35,79 @@ void blobs_drop_picture(struct app *app, const char *analysis_id)
                   LOG_T("labels.analysis", analysis_id));
 }
 
-enum err_code blobs_get_picture(struct app *app, const struct store_analysis *a, char **ret,
-                                size_t *ret_size, struct err *err)
+static enum err_code stored_picture(struct app *app, const struct store_analysis *a, char **ret,
+                                    size_t *ret_size, struct err *err)
 {
     char key[STORE_KEY_MAX];
-    if (a->status != STORE_DONE)
-        return err_set(err, ERR_NO_SUCH, "there is a picture once the analysis is done");
     store_blob_key(a->id, key);
     enum err_code rc =
         blob_get(app->blob, BLOB_PROCESSED, key, PICTURE_BYTES_MAX, ret, ret_size, err);
-    if (rc == ERR_NO_SUCH && a->reused_from[0]) { /* the copy is being made just now */
+    if (rc == ERR_NO_SUCH && a->reused_from[0]) {
         store_blob_key(a->reused_from, key);
         rc = blob_get(app->blob, BLOB_PROCESSED, key, PICTURE_BYTES_MAX, ret, ret_size, err);
     }
     return rc;
+}
+
+void blobs_copy_picture(struct app *app, const char *analysis_id)
+{
+    struct store_analysis a;
+    char *data = NULL;
+    size_t size = 0;
+    struct err err = {0};
+    if (store_get(app->db, analysis_id, &a, NULL) != ERR_OK ||
+        stored_picture(app, &a, &data, &size, NULL) != ERR_OK)
+        return; /* then it is drawn when somebody asks */
+    if (blobs_put_picture(app, analysis_id, data, &err) != ERR_OK)
+        log_error(LOG_LEVEL_WARN, "a picture could not be copied", &err,
+                  LOG_T("labels.analysis", analysis_id));
+    blobs_drop_picture(app, analysis_id); /* deleted meanwhile */
+}
+
+/* Analyses the recording once more, for its picture alone. */
+static enum err_code draw(struct app *app, const struct store_analysis *a, char **ret,
+                          struct err *err)
+{
+    struct analysis *analysis = NULL;
+    struct picture *picture = NULL;
+    struct detection detection = {0};
+    char key[STORE_KEY_MAX];
+    uint64_t size = 0;
+    _cleanup_close_ int fd = -1;
+    store_blob_key(a->upload_id, key);
+    enum err_code rc = blob_open(app->blob, BLOB_RAW, key, &fd, &size, err);
+    if (rc == ERR_OK)
+        rc = picture_new(&picture, err);
+    if (rc == ERR_OK)
+        rc = analysis_new(app->detector, &analysis, err);
+    if (rc == ERR_OK) {
+        analysis_draw(analysis, picture);
+        rc = detect_file(analysis, app->media, fd, NULL, NULL, &detection, NULL, err);
+    }
+    if (rc == ERR_OK && !(*ret = picture_text(picture, detection.duration_s)))
+        rc = err_set(err, ERR_NO_MEMORY, "no memory for the picture");
+    detection_done(&detection);
+    analysis_free(analysis);
+    picture_free(picture);
+    return rc;
+}
+
+enum err_code blobs_get_picture(struct app *app, const struct store_analysis *a, char **ret,
+                                size_t *ret_size, struct err *err)
+{
+    if (a->status != STORE_DONE)
+        return err_set(err, ERR_NO_SUCH, "there is a picture once the analysis is done");
+    enum err_code rc = stored_picture(app, a, ret, ret_size, err);
+    if (rc != ERR_NO_SUCH || !a->audio_kept)
+        return rc;
+    struct err kept = {0};
+    rc = draw(app, a, ret, err);
+    if (rc != ERR_OK)
+        return rc;
+    *ret_size = strlen(*ret);
+    if (blobs_put_picture(app, a->id, xstrdup(*ret), &kept) != ERR_OK) /* drawn again next time */
+        log_error(LOG_LEVEL_WARN, "a picture could not be kept", &kept,
+                  LOG_T("labels.analysis", a->id));
+    blobs_drop_picture(app, a->id); /* deleted meanwhile */
+    return ERR_OK;
 }

@@ -172,6 +172,7 @@ static enum err_code store_result_of(struct app *app, const char *id,
         .duration_s = d->duration_s,
         .speech_s = d->speech_s,
         .drop_audio = app->settings.keep_audio_days == 0,
+        .durability = app_durability(app),
     };
     return store_finish(app->db, id, &result, ret_stale, err);
 }
@@ -205,8 +206,9 @@ static enum err_code judge(struct hearing *h, const struct store_analysis *a, in
         return rc;
     }
     int stale = 0;
-    rc = blobs_put_picture(app, a->id, picture_text(h->me->picture, report.detection.duration_s),
-                           err);
+    if (app->settings.keep_audio_days == 0 || report.detection.duration_s > BLOBS_DRAW_SECONDS)
+        rc = blobs_put_picture(app, a->id,
+                               picture_text(h->me->picture, report.detection.duration_s), err);
     if (rc == ERR_OK)
         rc = store_result_of(app, a->id, &report, &stale, err);
     if (rc == ERR_OK && !stale) {

@@ -25,25 +25,6 @@ static enum err_code look_at_recording(struct app *app, const struct store_analy
     return rc;
 }
 
-/* The copy of an answer brings its picture along, so that deleting the first does not take it away.
- */
-static void copy_picture(struct app *app, const char *id)
-{
-    struct store_analysis a;
-    _cleanup_free_ char *data = NULL;
-    size_t size = 0;
-    if (store_get(app->db, id, &a, NULL) != ERR_OK ||
-        blobs_get_picture(app, &a, &data, &size, NULL) != ERR_OK)
-        return; /* then there is none to show */
-    char key[STORE_KEY_MAX];
-    struct err err = {0};
-    store_blob_key(id, key);
-    if (blob_put(app->blob, BLOB_PROCESSED, key, data, size, &err) != ERR_OK)
-        log_error(LOG_LEVEL_WARN, "a picture could not be copied", &err,
-                  LOG_T("labels.analysis", id));
-    blobs_drop_picture(app, id); /* deleted meanwhile */
-}
-
 static enum outcome intake_work(struct app *app, void *own, const struct queue_message *message,
                                 const json_t *data, struct err *err)
 {
@@ -57,7 +38,7 @@ static enum outcome intake_work(struct app *app, void *own, const struct queue_m
                    (double)(time_steady_ms() - message->published_ms) / 1e3);
     enum err_code rc = store_get(app->db, id, &a, err);
     if (rc == ERR_OK && a.status == STORE_DONE && a.reused_from[0])
-        copy_picture(app, id); /* a kill may have come between the answer and its picture */
+        blobs_copy_picture(app, id); /* a kill may have come between the answer and its picture */
     if (rc == ERR_NO_SUCH || (rc == ERR_OK && a.status != STORE_QUEUED))
         return OUTCOME_DONE; /* deleted, or another delivery was faster */
     int reused = 0, stale = 0;
@@ -69,13 +50,13 @@ static enum outcome intake_work(struct app *app, void *own, const struct queue_m
     if (rc == ERR_OK)
         rc = look_at_recording(app, &a, err);
     if (rc == ERR_OK)
-        rc = store_checked(app->db, id, app->model_sha256,
+        rc = store_checked(app->db, id, app->model_sha256, app_durability(app),
                            json_string_value(json_object_get(data, "traceparent")), &reused, &stale,
                            err);
     if (rc != ERR_OK)
         return OUTCOME_RETRY;
     if (reused) {
-        copy_picture(app, id);
+        blobs_copy_picture(app, id);
         metric_add(metric_get(METRIC_UPLOADS, "reused", NULL, NULL), 1);
         keeper_settled(app);
     }

@@ -90,6 +90,12 @@ void keeper_settled(struct app *app);
 /* Takes over the text (NULL: memory is gone). */
 enum err_code blobs_put_picture(struct app *app, const char *analysis_id, char *picture,
                                 struct err *err) MUST_CHECK;
+/* A shorter recording's picture is drawn when somebody asks for it and the recording is still
+ * there: that takes less than a tenth of a second, and most are never asked for. */
+#define BLOBS_DRAW_SECONDS 60.0
+/* The copy of an answer brings the stored picture along, so that deleting the first does not take
+ * it away. */
+void blobs_copy_picture(struct app *app, const char *analysis_id);
 /* When the analysis was deleted before its picture was stored: that one goes, too. */
 void blobs_drop_picture(struct app *app, const char *analysis_id);
 enum err_code blobs_get_picture(struct app *app, const struct store_analysis *analysis, char **ret,

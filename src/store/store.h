@@ -122,8 +122,8 @@ enum err_code store_waiting(struct db *db, uint64_t *ret, struct err *err) MUST_
  * is done: *ret_reused = 1), else an outbox row for ml_inference is written. An analysis that is
  * already further on or deleted: nothing happens (*ret_stale = 1). */
 enum err_code store_checked(struct db *db, const char *id, const char *model_sha256,
-                            const char *traceparent, int *ret_reused, int *ret_stale,
-                            struct err *err) MUST_CHECK;
+                            enum db_durability durability, const char *traceparent, int *ret_reused,
+                            int *ret_stale, struct err *err) MUST_CHECK;
 /* queued or running -> running; *ret_stale = 1 when it is done, failed or deleted. */
 enum err_code store_start(struct db *db, const char *id, struct store_analysis *ret, int *ret_stale,
                           struct err *err) MUST_CHECK;
@@ -135,6 +135,7 @@ struct store_result {
     int scored;
     double llr, p, duration_s, speech_s;
     int drop_audio; /* retention 0: the upload's recording goes, by an outbox row (see blobs) */
+    enum db_durability durability; /* queue_needs; DB_DURABLE where the recording goes after it */
 };
 /* queued or running -> done, with outbox rows for the webhooks; *ret_stale = 1 when it was final or
  * deleted already: then nothing changes, so that each analysis has one result. */

@@ -117,12 +117,12 @@ static enum err_code checked_work(struct db_tx *tx, void *ctx, struct err *err)
 }
 
 enum err_code store_checked(struct db *db, const char *id, const char *model_sha256,
-                            const char *traceparent, int *ret_reused, int *ret_stale,
-                            struct err *err)
+                            enum db_durability durability, const char *traceparent, int *ret_reused,
+                            int *ret_stale, struct err *err)
 {
     struct checked c = {.id = id, .model_sha256 = model_sha256, .traceparent = traceparent};
-    /* Durable: the caller settles its message next, and nobody else would ask for the rest. */
-    enum err_code code = store_write(db, DB_DURABLE, checked_work, &c, err);
+    /* The caller settles its message next: it knows what that needs. */
+    enum err_code code = store_write(db, durability, checked_work, &c, err);
     if (!code) {
         *ret_reused = c.reused;
         *ret_stale = c.stale;
@@ -223,8 +223,7 @@ enum err_code store_finish(struct db *db, const char *id, const struct store_res
                            int *ret_stale, struct err *err)
 {
     struct finish f = {.id = id, .result = result};
-    /* Durable: the message is settled next; seconds of computing and webhooks hang on it. */
-    enum err_code code = store_write(db, DB_DURABLE, finish_work, &f, err);
+    enum err_code code = store_write(db, result->durability, finish_work, &f, err);
     if (!code)
         *ret_stale = f.stale;
     return code;
@@ -251,7 +250,7 @@ enum err_code store_fail(struct db *db, const char *id, const struct err *why, i
                          struct err *err)
 {
     struct finish f = {.id = id, .why = why};
-    /* Durable, as for store_finish. */
+    /* Durable: nothing hurries here. */
     enum err_code code = store_write(db, DB_DURABLE, fail_work, &f, err);
     if (!code)
         *ret_stale = f.stale;

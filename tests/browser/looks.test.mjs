@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { cpSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { build, source } from '../e2e/support/sonde.mjs';
+import { source } from '../e2e/support/sonde.mjs';
 import { finished, serve, upload } from '../e2e/support/serve.mjs';
 import { samples } from './support/samples.mjs';
 import { assertAccessible, assertFits, resultPage, withPage } from './support/page.mjs';
@@ -89,7 +89,7 @@ test('an address of the page that does not exist, reached inside it', () => with
 }));
 
 test('the page can be served from a folder', async (t) => {
-  const dist = [join(build, 'web', 'dist'), join(build, 'web'), join(source, 'web', 'dist')].find((dir) => existsSync(join(dir, 'index.html')));
+  const dist = [join(source, '.cache', 'web', 'dist'), join(source, 'web', 'dist')].find((dir) => existsSync(join(dir, 'index.html')));
   if (!dist) return t.skip('no built page beside the program');
   cpSync(dist, s.at('web'), { recursive: true });
   const index = s.at('web/index.html');

@@ -128,6 +128,8 @@ test('doctor beside the server: all is well', () => {
 });
 
 test('a backup beside the server, restored elsewhere, answers the same', async () => {
+  const [first] = (await ask(server, '/api/v1/analyses?status=done')).body.items;
+  assert.equal((await ask(server, first.links.picture)).status, 200); // drawn and kept when somebody looks
   const folder = join(dir, 'backup'), made = sonde(['backup', folder, ...data]);
   assert.equal(made.code, 0, made.err);
   assert.match(made.out, /\d+ recordings, \d+ pictures/);

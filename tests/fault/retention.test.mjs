@@ -92,6 +92,8 @@ test('a deleted analysis is nowhere any more', { skip: !has('sqlite3') && 'sqlit
   assert.equal(hook.status, 201, JSON.stringify(hook.body));
   const done = await upload(server, { name: `${secret}.wav`, bytes }, { wait: 30, headers: { 'Idempotency-Key': key } });
   assertRight(done.body, human);
+  // A short recording's picture is drawn and kept when somebody looks; the copy of an answer brings it along.
+  for (const reply of [keep, done]) assert.equal((await ask(server, reply.body.links.picture)).status, 200);
   const again = await upload(server, { name: `${secret}-2.wav`, bytes }, { wait: 30 }); // a copy of the answer
   assert.equal(again.body.reused_from, done.body.id);
   // One whose analysis is under way, and one that waits behind it.

@@ -79,6 +79,11 @@ void queue_stop(struct queue *queue)
     queue->driver->stop(queue->impl);
 }
 
+enum db_durability queue_needs(const struct queue *queue)
+{
+    return queue->driver->in_database ? DB_RELAXED : DB_DURABLE;
+}
+
 enum err_code queue_ping(struct queue *queue, struct err *err)
 {
     return queue->driver->ping(queue->impl, err);

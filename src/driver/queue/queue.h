@@ -14,6 +14,7 @@
 
 #include "../../base/err.h"
 #include "../../base/id.h"
+#include "../db/db.h"
 
 #define QUEUE_MAX_RETRIES 3
 #define QUEUE_BODY_MAX    4096
@@ -30,7 +31,6 @@
 #define QUEUE_WEBHOOK      "webhook"   /* deliveries */
 #define QUEUE_DLQ          "dlq"       /* dead letters of all of them */
 
-struct db;
 struct queue;
 
 struct queue_options {
@@ -51,6 +51,10 @@ enum err_code queue_open(const struct queue_options *options, struct queue **ret
                          struct err *err) MUST_CHECK;
 /* Wakes whoever waits in queue_receive (they get no message). NULL is fine. Returns NULL. */
 struct queue *queue_close(struct queue *queue);
+/* DB_RELAXED when the messages stand in the very database that they are about: what a power cut
+ * takes back of a change it then takes back of the message that was settled after it, too, and the
+ * work is done again. Else DB_DURABLE: the change has to be on the disk before the message goes. */
+enum db_durability queue_needs(const struct queue *queue);
 /* After this every queue_receive returns at once without a message. */
 void queue_stop(struct queue *queue);
 enum err_code queue_ping(struct queue *queue, struct err *err) MUST_CHECK;

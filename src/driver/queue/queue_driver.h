@@ -10,6 +10,7 @@
 
 struct queue_driver {
     const char *name;
+    int in_database; /* its messages stand in queue_options.db */
     enum err_code (*open)(const struct queue_options *options, void **ret, struct err *err);
     void (*close)(void *impl);
     void (*stop)(void *impl);

@@ -551,6 +551,7 @@ static enum err_code table_stats(void *impl, int name, struct queue_stats *ret, 
 }
 
 const struct queue_driver queue_driver_table = {
+    .in_database = 1,
     .name = "table",
     .open = table_open,
     .close = table_close,

@@ -259,7 +259,7 @@ static void a_rerun_is_a_new_analysis_of_the_same_upload(void **state)
     assert_int_equal(box_number(box, "SELECT COUNT(*) FROM outbox WHERE queue = 'medical_data'"),
                      2);
     int reused = -1, stale = -1;
-    OK(store_checked(box->db, again, MODEL_A, NULL, &reused, &stale, err));
+    OK(store_checked(box->db, again, MODEL_A, DB_DURABLE, NULL, &reused, &stale, err));
     assert_int_equal(reused, 0); /* it is asked for to be done again */
     assert_int_equal(stale, 0);
 

@@ -426,7 +426,7 @@ static void every_webhook_is_told_once_of_what_is_final(void **state)
     box_run(box, "DELETE FROM outbox");
     finish(box->db, done.analysis, 0, "human", MODEL_A);
     OK(store_fail(box->db, failed.analysis, &(struct err){ERR_DAMAGED, "x"}, &stale, err));
-    OK(store_checked(box->db, copy.analysis, MODEL_A, NULL, &reused, &stale, err));
+    OK(store_checked(box->db, copy.analysis, MODEL_A, DB_DURABLE, NULL, &reused, &stale, err));
     assert_int_equal(reused, 1);
     struct store_result result = result_of(0, "human", MODEL_A);
     OK(store_finish(box->db, done.analysis, &result, &stale, err)); /* stale: told no more */

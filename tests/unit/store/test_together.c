@@ -162,7 +162,8 @@ static void *live(void *arg)
     for (int i = 0; i < 25; i++) {
         struct ids *ids = &w->ids[i];
         if (accept_one(w->box->db, ids, NULL, 0, &replay) ||
-            store_checked(w->box->db, ids->analysis, MODEL_A, NULL, &reused, &stale, NULL))
+            store_checked(w->box->db, ids->analysis, MODEL_A, DB_DURABLE, NULL, &reused, &stale,
+                          NULL))
             continue;
         if (!reused && (store_start(w->box->db, ids->analysis, &a, &stale, NULL) ||
                         store_finish(w->box->db, ids->analysis, &result, &stale, NULL)))
@@ -249,13 +250,13 @@ static enum err_code do_rerun(struct db *db, const struct scene *s)
 static enum err_code do_reuse(struct db *db, const struct scene *s)
 {
     int reused, stale;
-    return store_checked(db, s->queued.analysis, MODEL_A, NULL, &reused, &stale, NULL);
+    return store_checked(db, s->queued.analysis, MODEL_A, DB_DURABLE, NULL, &reused, &stale, NULL);
 }
 
 static enum err_code do_check(struct db *db, const struct scene *s)
 {
     int reused, stale;
-    return store_checked(db, s->queued.analysis, MODEL_B, NULL, &reused, &stale, NULL);
+    return store_checked(db, s->queued.analysis, MODEL_B, DB_DURABLE, NULL, &reused, &stale, NULL);
 }
 
 static enum err_code do_start(struct db *db, const struct scene *s)

@@ -13,7 +13,7 @@ static struct ids make(struct box *box, enum made made, int number)
     struct store_analysis a;
     int stale = 0, reused = 0;
     if (made == CHECKED)
-        OK(store_checked(box->db, ids.analysis, MODEL_B, NULL, &reused, &stale, err));
+        OK(store_checked(box->db, ids.analysis, MODEL_B, DB_DURABLE, NULL, &reused, &stale, err));
     if (made == RUNNING)
         OK(store_start(box->db, ids.analysis, &a, &stale, err));
     if (made == DONE)
@@ -32,7 +32,7 @@ static int take_step(struct box *box, const char *id, enum step step)
     struct store_result result = result_of(0, "inconclusive", MODEL_B);
     int stale = -1, reused = -1;
     if (step == CHECK)
-        OK(store_checked(box->db, id, MODEL_B, NULL, &reused, &stale, err));
+        OK(store_checked(box->db, id, MODEL_B, DB_DURABLE, NULL, &reused, &stale, err));
     if (step == START)
         OK(store_start(box->db, id, &a, &stale, err));
     if (step == REQUEUE) {
@@ -197,7 +197,7 @@ static void a_recording_goes_with_the_last_that_waits(void **state)
 static int check(struct box *box, const char *id, const char *model)
 {
     int reused = -1, stale = -1;
-    OK(store_checked(box->db, id, model, "00-t", &reused, &stale, err));
+    OK(store_checked(box->db, id, model, DB_DURABLE, "00-t", &reused, &stale, err));
     assert_int_equal(stale, 0);
     return reused;
 }
