@@ -150,12 +150,12 @@ static enum err_code backup(const char *data, const char *folder, struct err *er
     if (mkdir(folder, 0700) != 0)
         return err_set_errno(err, errno == EEXIST ? ERR_CONFLICT : err_from_errno(errno), errno,
                              "cannot make the folder %s", folder);
-    enum err_code rc = app_open_data(data, 0, 0, &from, err);
+    enum err_code rc = app_open_data(&(struct app_settings){.data = data}, 0, 0, &from, err);
     if (rc != ERR_OK)
         return rc;
     rc = db_backup(from.db, path, err);
     if (rc == ERR_OK)
-        rc = app_open_data(folder, 0, 0, &to, err);
+        rc = app_open_data(&(struct app_settings){.data = folder}, 0, 0, &to, err);
     if (rc == ERR_OK) {
         rc = copy_blobs(&c, err);
         app_close_data(&to);
@@ -176,7 +176,7 @@ static enum err_code check_backup(const char *folder, struct app *from, struct e
     if (access(manifest, R_OK) != 0)
         return err_set(err, ERR_NOT_FOUND, "%s is no finished backup: it has no manifest.json",
                        folder);
-    enum err_code rc = app_open_data(folder, 0, 0, from, err);
+    enum err_code rc = app_open_data(&(struct app_settings){.data = folder}, 0, 0, from, err);
     if (rc != ERR_OK)
         return rc;
     rc = db_check(from->db, &problems, err);
@@ -202,7 +202,7 @@ static enum err_code restore(const char *data, const char *folder, struct err *e
     if (rc == ERR_OK)
         rc = db_backup(from.db, path, err);
     if (rc == ERR_OK)
-        rc = app_open_data(data, 1, 1, &to, err);
+        rc = app_open_data(&(struct app_settings){.data = data}, 1, 1, &to, err);
     if (rc == ERR_OK) {
         rc = copy_blobs(&c, err);
         app_close_data(&to);

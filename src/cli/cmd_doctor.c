@@ -226,10 +226,11 @@ static int run(int argc, char **argv)
         options_print_help(&command_doctor, stdout);
         return 0;
     }
-    e.app.settings.data = data_folder(options.data);
+    struct app_settings settings = {.data = data_folder(options.data)};
+    e.app.settings = settings;
     look_at_detector(&e);
     if (look_at_folder(&e)) {
-        if (app_open_data(e.app.settings.data, 0, 0, &e.app, &err) != ERR_OK) {
+        if (app_open_data(&settings, 0, 0, &e.app, &err) != ERR_OK) {
             say_error(&e, "database", &err);
         } else {
             look_at_database(&e);

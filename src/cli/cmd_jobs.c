@@ -142,7 +142,8 @@ static int run(int argc, char **argv)
         return cli_fail(EXIT_USAGE, &err);
     }
     struct app app;
-    if (app_open_data(data_folder(options.data), 0, 0, &app, &err) != ERR_OK)
+    struct app_settings settings = {.data = data_folder(options.data)};
+    if (app_open_data(&settings, 0, 0, &app, &err) != ERR_OK)
         return cli_fail(EXIT_INCOMPLETE, &err);
     enum err_code rc = listing ? list(&app, &options, &err) : settle(&app, retry, id, &err);
     app_close_data(&app);

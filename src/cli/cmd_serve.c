@@ -92,6 +92,7 @@ static enum err_code read_settings(const struct serve_options *options, int jobs
                                    struct app_settings *ret, struct err *err)
 {
     struct app_settings settings = {
+        .roles = ROLE_ALL,
         .listen = options->listen ? options->listen : "127.0.0.1:8080",
         .data = data_folder(options->data),
         .web_dir = options->web,

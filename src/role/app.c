@@ -70,20 +70,25 @@ static enum err_code check_not_lost(struct app *app, struct err *err)
     return rc;
 }
 
-enum err_code app_open_data(const char *data, int exclusive, int migrate, struct app *app,
-                            struct err *err)
+enum err_code app_open_data(const struct app_settings *settings, int exclusive, int migrate,
+                            struct app *app, struct err *err)
 {
-    *app = (struct app){.lock_fd = -1, .settings.data = data};
-    _cleanup_free_ char *db_url = xasprintf("sqlite:%s/sonde.db", data);
-    _cleanup_free_ char *blob_url = xasprintf("fs:%s/blobs", data);
+    *app = (struct app){.lock_fd = -1, .settings = *settings};
+    _cleanup_free_ char *db_url = xasprintf("sqlite:%s/sonde.db", settings->data);
+    _cleanup_free_ char *blob_url = xasprintf("fs:%s/blobs", settings->data);
     int applied = 0;
     enum err_code rc = open_folder(app, exclusive, err);
-    struct blob_options blob = {.url = blob_url};
+    struct blob_options blob = settings->blob;
+    blob.spool = app->spool;
+    if (!blob.url)
+        blob.url = blob_url;
     if (rc == ERR_OK)
         rc = blob_open_store(&blob, &app->blob, err);
     if (rc == ERR_OK && exclusive)
         rc = check_not_lost(app, err);
-    struct db_options db = {.url = db_url};
+    struct db_options db = settings->db;
+    if (!db.url)
+        db.url = db_url;
     if (rc == ERR_OK)
         rc = db_open(&db, &app->db, err);
     if (rc == ERR_OK && migrate)
@@ -91,7 +96,10 @@ enum err_code app_open_data(const char *data, int exclusive, int migrate, struct
     if (applied > 0)
         log_event(LOG_LEVEL_INFO, "database brought up to date",
                   LOG_I("labels.migrations", applied));
-    struct queue_options queue = {.url = "table:", .db = app->db};
+    struct queue_options queue = settings->queue;
+    queue.db = app->db;
+    if (!queue.url)
+        queue.url = "table:";
     if (rc == ERR_OK)
         rc = queue_open(&queue, &app->queue, err);
     if (rc != ERR_OK)
@@ -162,7 +170,9 @@ static enum err_code open_rest(struct app *app, struct err *err)
 {
     _cleanup_free_ char *mail_url = xasprintf("file:%s/mail", app->settings.data);
     uint64_t returned = 0;
-    struct cache_options cache = {.url = "mem:"};
+    struct cache_options cache = app->settings.cache;
+    if (!cache.url)
+        cache.url = "mem:";
     struct mail_options mail = {.url = mail_url, .from = "sonde <sonde@localhost>"};
     enum err_code rc = queue_recover(app->queue, &returned, err);
     if (returned > 0)
@@ -228,13 +238,12 @@ enum err_code app_start(const struct app_settings *settings, struct detector *de
                         struct media_service *media, struct app **ret, struct err *err)
 {
     struct app *app = xalloc(sizeof *app);
-    enum err_code rc = app_open_data(settings->data, 1, 1, app, err);
+    enum err_code rc = app_open_data(settings, 1, 1, app, err);
     if (rc != ERR_OK) {
         free(app);
         return rc;
     }
     const char *name = nn_model_meta(detector_model(detector), "name");
-    app->settings = *settings;
     app->detector = detector;
     app->media = media;
     app->started_ms = time_now_ms();

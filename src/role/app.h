@@ -36,7 +36,21 @@
 
 #define KEEP_FOREVER (-1.0)
 
+enum app_roles {
+    ROLE_UPLOAD = 1,    /* page and API: takes recordings in, shows answers, tells of changes */
+    ROLE_INFERENCE = 2, /* medical_data, ml_inference, stability */
+    ROLE_KEEPER = 4,    /* retention, dead letters, sweeping, webhooks */
+    ROLE_ALL = 7,
+};
+
 struct app_settings {
+    unsigned roles; /* of enum app_roles; /healthz, /readyz and /metrics are there in each */
+    /* Where the drivers are; a url of NULL is the embedded one, in `data`. */
+    struct db_options db;
+    struct blob_options blob;
+    struct queue_options queue;
+    struct cache_options cache;
+    double drain_seconds; /* at the end: how long /readyz says no before the address closes */
     const char *listen, *data, *web_dir, *hosts;
     double keep_audio_days;   /* 0: gone right after the analysis; KEEP_FOREVER */
     double keep_results_days; /* KEEP_FOREVER, or more than 0 */
@@ -87,11 +101,11 @@ enum err_code app_start(const struct app_settings *settings, struct detector *de
 /* Stops accepting, lets requests finish, hands jobs back, closes. */
 struct app *app_stop(struct app *app);
 
-/* The data folder without the server, for doctor, jobs, backup: database, blobs and queue of
- * `data`. With `exclusive` the folder is locked (ERR_DATA_IN_USE while a server runs). Only db,
- * blob, queue, lock_fd, spool are set. */
-enum err_code app_open_data(const char *data, int exclusive, int migrate, struct app *ret,
-                            struct err *err) MUST_CHECK;
+/* Database, blobs and queue as `settings` says, without the server: for doctor, jobs, backup. With
+ * `exclusive` the data folder is locked (ERR_DATA_IN_USE while a server runs on it). Only settings,
+ * db, blob, queue, lock_fd, spool are set. */
+enum err_code app_open_data(const struct app_settings *settings, int exclusive, int migrate,
+                            struct app *ret, struct err *err) MUST_CHECK;
 void app_close_data(struct app *app);
 
 /* What a change has to be before the message about it is settled. Durable also where a recording is

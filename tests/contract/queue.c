@@ -25,7 +25,7 @@ static enum err_code open_table(struct err *e)
 {
     _cleanup_free_ char *url = xasprintf("sqlite:%s/test.db", folder);
     enum err_code code = db_open(&(struct db_options){.url = url}, &db, e);
-    return code ? code : queue_open(&(struct queue_options){"table:", db}, &queue, e);
+    return code ? code : queue_open(&(struct queue_options){.url = "table:", .db = db}, &queue, e);
 }
 
 struct driver {

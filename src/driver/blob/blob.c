@@ -87,7 +87,7 @@ enum err_code blob_open_store(const struct blob_options *options, struct blob **
     if (!driver)
         return ERR_USAGE;
     void *self = NULL;
-    enum err_code rc = driver->open_store(rest, &self, err);
+    enum err_code rc = driver->open_store(options, rest, &self, err);
     if (rc != ERR_OK)
         return rc;
     struct blob *blob = xalloc(sizeof *blob);

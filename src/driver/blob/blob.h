@@ -1,4 +1,4 @@
-/* The blob facade: whole files under a bucket and a key. Drivers: fs (embedded), later s3.
+/* The blob facade: whole files under a bucket and a key. Drivers: fs (embedded), s3.
  *
  * A put is all or nothing: whoever sees the key sees all of its bytes, and after ERR_OK a power cut
  * does not lose it. Keys are made by this program ([a-z0-9/._-], no "..", 200 characters at most,
@@ -18,8 +18,18 @@ const char *blob_bucket_name(enum blob_bucket bucket); /* "raw" "processed" "mod
 
 struct blob;
 struct blob_options {
-    const char
-        *url; /* "fs:/path/to/folder"; for tests also "fault:<n>:<url>", which fails each n-th */
+    /* "fs:/path/to/folder"; "s3://host[:port]" (TLS) or "s3+http://host[:port]"; for tests also
+     * "fault:<n>:<url>", which fails each n-th */
+    const char *url;
+    /* Of s3 only; NULL and 0 are sound defaults where one is named. */
+    const char *key_id, *secret;
+    const char *region;  /* us-east-1 */
+    const char *prefix;  /* sonde-: buckets are sonde-raw, sonde-processed, sonde-models … */
+    const char *ca_file; /* PEM of who signs the server's certificate; the system's */
+    const char *spool;   /* folder for what is read or written at the moment */
+    uint64_t part_size;  /* larger files go in parts of so many bytes: 16 MiB */
+    int host_style;      /* bucket.host/key instead of host/bucket/key */
+    int make_buckets;    /* make those that are missing when opening; else ERR_NO_SUCH says which */
 };
 
 enum err_code blob_open_store(const struct blob_options *options, struct blob **ret,

@@ -8,8 +8,10 @@
 
 struct blob_driver {
     const char *scheme; /* "fs": what stands before the colon of the URL */
-    /* `rest` is the URL behind "scheme:". *ret_self is handed to every other slot. */
-    enum err_code (*open_store)(const char *rest, void **ret_self, struct err *err);
+    /* `rest` is the URL behind "scheme:", instead of options->url. *ret_self is handed to every
+     * other slot. */
+    enum err_code (*open_store)(const struct blob_options *options, const char *rest,
+                                void **ret_self, struct err *err);
     void (*close_store)(void *self);
     enum err_code (*ping)(void *self, struct err *err);
     enum err_code (*put_file)(void *self, enum blob_bucket bucket, const char *key,

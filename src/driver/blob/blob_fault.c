@@ -34,7 +34,8 @@ static enum err_code injected(struct err *err)
     return err_set(err, ERR_UNAVAILABLE, "a fault was asked for");
 }
 
-static enum err_code fault_open_store(const char *rest, void **ret_self, struct err *err)
+static enum err_code fault_open_store(const struct blob_options *options, const char *rest,
+                                      void **ret_self, struct err *err)
 {
     char *end = NULL;
     errno = 0;
@@ -46,7 +47,7 @@ static enum err_code fault_open_store(const char *rest, void **ret_self, struct 
     if (!inner)
         return ERR_USAGE;
     void *inner_self = NULL;
-    enum err_code rc = inner->open_store(inner_rest, &inner_self, err);
+    enum err_code rc = inner->open_store(options, inner_rest, &inner_self, err);
     if (rc != ERR_OK)
         return rc;
     struct fault *fault = xalloc(sizeof *fault);

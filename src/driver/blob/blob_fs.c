@@ -74,8 +74,10 @@ static void fs_close(void *self)
     free(dir);
 }
 
-static enum err_code fs_open_store(const char *rest, void **ret_self, struct err *err)
+static enum err_code fs_open_store(const struct blob_options *options, const char *rest,
+                                   void **ret_self, struct err *err)
 {
+    (void)options;
     if (rest[0] == '\0')
         return err_set(err, ERR_USAGE, "fs: needs a folder, as in fs:/path/to/folder");
     struct blob_dir *dir = xalloc(sizeof *dir);

@@ -115,3 +115,27 @@ enum err_code cache_add(struct cache *cache, const char *key, int64_t by, double
     enum err_code rc = check_key(key, err);
     return rc == ERR_OK ? cache->driver->add(cache->self, key, by, ttl_s, ret, err) : rc;
 }
+
+enum err_code cache_publish(struct cache *cache, const char *channel, const char *text,
+                            struct err *err)
+{
+    enum err_code rc = check_key(channel, err);
+    if (rc == ERR_OK && strnlen(text, CACHE_MESSAGE_MAX + 1) > CACHE_MESSAGE_MAX)
+        rc = err_set(err, ERR_LIMIT, "a message has at most %d bytes", CACHE_MESSAGE_MAX);
+    return rc == ERR_OK ? cache->driver->publish(cache->self, channel, text, err) : rc;
+}
+
+enum err_code cache_listen(struct cache *cache, cache_heard *heard, void *ctx, struct err *err)
+{
+    return cache->driver->listen(cache->self, heard, ctx, err);
+}
+
+const char *cache_driver_name(const struct cache *cache)
+{
+    return cache->driver->scheme;
+}
+
+int cache_shared(const struct cache *cache)
+{
+    return cache->driver->shared;
+}

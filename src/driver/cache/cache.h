@@ -1,4 +1,4 @@
-/* The cache facade: small values for a while. Drivers: mem (embedded), later redis.
+/* The cache facade: small values for a while. Drivers: mem (embedded), redis.
  * It may forget anything at any time; nothing is right only because the cache says so. Threads:
  * shared. */
 #ifndef SONDE_DRIVER_CACHE_H
@@ -14,7 +14,11 @@
 
 struct cache;
 struct cache_options {
-    const char *url; /* "mem:" */
+    /* "mem:"; "redis://[user@]host[:port][/number]" or "rediss://…" (TLS); or
+     * "sentinel://host[:port][,host[:port]…]/master[/number]" */
+    const char *url;
+    const char *password; /* NULL: none */
+    const char *ca_file;  /* of rediss: PEM of who signs the server's certificate */
     /* Of keys and values with what each costs beside; least recently used go first. 0: 16 MiB. */
     uint64_t max_bytes;
 };
@@ -39,5 +43,21 @@ enum err_code cache_take(struct cache *cache, const char *key, char **ret, size_
  */
 enum err_code cache_add(struct cache *cache, const char *key, int64_t by, double ttl_s,
                         int64_t *ret, struct err *err) MUST_CHECK;
+
+/* Tells every process that listens on this cache, this one too. Who is away misses it: it says that
+ * there is something to look at, never what alone would be missed. `channel` is a short word;
+ * messages are texts up to CACHE_MESSAGE_MAX. */
+#define CACHE_MESSAGE_MAX 4096
+enum err_code cache_publish(struct cache *cache, const char *channel, const char *text,
+                            struct err *err) MUST_CHECK;
+/* Once per cache, before others use it: `heard` is called for each message of every channel, on a
+ * thread of the driver's (mem: the publisher's), until cache_close; it must not block. With `text`
+ * NULL (and channel NULL): messages may have been missed, look at everything. */
+typedef void cache_heard(void *ctx, const char *channel, const char *text);
+enum err_code cache_listen(struct cache *cache, cache_heard *heard, void *ctx,
+                           struct err *err) MUST_CHECK;
+/* "mem", "redis"; and whether other processes share it. */
+const char *cache_driver_name(const struct cache *cache);
+int cache_shared(const struct cache *cache);
 
 #endif

@@ -18,6 +18,9 @@ struct cache_driver {
     enum err_code (*del)(void *self, const char *key, struct err *err);
     enum err_code (*add)(void *self, const char *key, int64_t by, double ttl_s, int64_t *ret,
                          struct err *err);
+    enum err_code (*publish)(void *self, const char *channel, const char *text, struct err *err);
+    enum err_code (*listen)(void *self, cache_heard *heard, void *ctx, struct err *err);
+    int shared;
 };
 
 extern const struct cache_driver cache_mem;

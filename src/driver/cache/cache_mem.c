@@ -34,6 +34,8 @@ struct cache_mem {
     size_t slot_count; /* a power of two */
     struct entry *newest, *oldest;
     uint64_t bytes, max_bytes;
+    cache_heard *heard; /* set once, before others use the cache */
+    void *heard_ctx;
 };
 
 static uint64_t rotate(uint64_t x, int by)
@@ -298,6 +300,24 @@ static enum err_code mem_add(void *self, const char *key, int64_t by, double ttl
     return rc;
 }
 
+static enum err_code mem_publish(void *self, const char *channel, const char *text, struct err *err)
+{
+    struct cache_mem *c = self;
+    (void)err;
+    if (c->heard)
+        c->heard(c->heard_ctx, channel, text);
+    return ERR_OK;
+}
+
+static enum err_code mem_listen(void *self, cache_heard *heard, void *ctx, struct err *err)
+{
+    struct cache_mem *c = self;
+    (void)err;
+    c->heard = heard;
+    c->heard_ctx = ctx;
+    return ERR_OK;
+}
+
 const struct cache_driver cache_mem = {
     .scheme = "mem",
     .open = mem_open,
@@ -307,4 +327,6 @@ const struct cache_driver cache_mem = {
     .set = mem_set,
     .del = mem_delete,
     .add = mem_add,
+    .publish = mem_publish,
+    .listen = mem_listen,
 };

@@ -151,12 +151,14 @@ enum err_code db_transact(struct db *db, enum db_durability durability, db_work 
 
 /* --- reading -------------------------------------------------------------------------------- */
 
-enum err_code db_read_begin(struct db *db, struct db_tx **ret, struct err *err)
+static enum err_code begin_reading(struct db *db,
+                                   enum err_code (*begin)(void *, struct db_tx **, struct err *),
+                                   struct db_tx **ret, struct err *err)
 {
     assert(working_on != db && "work reads through its own transaction");
     *ret = NULL;
     uint64_t start = clock_ns();
-    enum err_code code = db->driver->read_begin(db->impl, ret, err);
+    enum err_code code = begin(db->impl, ret, err);
     if (code) {
         count_failure(code);
         return code;
@@ -165,6 +167,16 @@ enum err_code db_read_begin(struct db *db, struct db_tx **ret, struct err *err)
     (*ret)->started_ns = start;
     (*ret)->worst = ERR_OK;
     return ERR_OK;
+}
+
+enum err_code db_read_begin(struct db *db, struct db_tx **ret, struct err *err)
+{
+    return begin_reading(db, db->driver->read_begin, ret, err);
+}
+
+enum err_code db_read_begin_stale(struct db *db, struct db_tx **ret, struct err *err)
+{
+    return begin_reading(db, db->driver->read_begin_stale, ret, err);
 }
 
 void db_end(struct db_tx **tx)

@@ -1,4 +1,4 @@
-/* The database facade: transactions, parameters, rows. Drivers: sqlite (embedded), later postgres.
+/* The database facade: transactions, parameters, rows. Drivers: sqlite (embedded), postgres.
  *
  * SQL is the portable subset that both speak, with ?1 ?2 … parameters; all of it stands in
  * src/store, src/driver/queue and db/migrations. Statements are prepared once per connection and
@@ -32,12 +32,22 @@ enum db_durability {
     DB_RELAXED, /* a power cut may undo the latest of these; the end of this process does not */
 };
 
-enum db_caps { DB_CAP_LOCAL = 1 }; /* reads take microseconds and never wait for a network */
+enum db_caps {
+    DB_CAP_LOCAL = 1,  /* reads take microseconds and never wait for a network */
+    DB_CAP_SHARED = 2, /* other processes write to it, too */
+};
 
 struct db_options {
-    const char *url;     /* "sqlite:/path/to/file"; the file is made when it is not there */
-    int readers;         /* connections for reading, 0: a sound default */
-    double busy_seconds; /* how long to wait for a lock of another process, 0: 10 */
+    /* "sqlite:/path/to/file"; the file is made when it is not there. Or libpq's form:
+     * "postgres://user@host[:port][,host[:port]…]/name[?sslmode=verify-full&sslrootcert=…]"; of
+     * several hosts the one that takes writes is used, whichever it is at the moment. */
+    const char *url;
+    const char *password; /* NULL: none, or what the url or libpq's own files say */
+    /* Urls of the same form, separated by blanks, for db_read_begin_stale; NULL: none. */
+    const char *replicas;
+    double replica_lag_s; /* a replica further behind is not asked, 0: 1 */
+    int readers;          /* connections for reading, 0: a sound default */
+    double busy_seconds;  /* how long to wait for a lock of another process, 0: 10 */
 };
 
 /* Opens and checks the database. ERR_DB_CORRUPT, ERR_READ_ONLY, ERR_NO_SPACE, ERR_PERMISSION say
@@ -47,7 +57,7 @@ enum err_code db_open(const struct db_options *options, struct db **ret,
 /* Waits for transactions in other threads. NULL is fine. Returns NULL. */
 struct db *db_close(struct db *db);
 unsigned db_caps(const struct db *db);
-const char *db_driver_name(const struct db *db); /* "sqlite" */
+const char *db_driver_name(const struct db *db); /* "sqlite", "postgres" */
 /* A write and a read that really reach the database. For /readyz and doctor. */
 enum err_code db_ping(struct db *db, struct err *err) MUST_CHECK;
 uint64_t db_size_bytes(struct db *db);
@@ -67,6 +77,9 @@ enum err_code db_transact(struct db *db, enum db_durability durability, db_work 
                           struct err *err) MUST_CHECK;
 
 enum err_code db_read_begin(struct db *db, struct db_tx **ret, struct err *err) MUST_CHECK;
+/* A snapshot that may be up to replica_lag_s old: of a replica where there is one that keeps up,
+ * else as above. For what nobody waits for: lists, counts. */
+enum err_code db_read_begin_stale(struct db *db, struct db_tx **ret, struct err *err) MUST_CHECK;
 void db_end(struct db_tx **tx); /* NULL inside is fine: for _cleanup_(db_end) */
 
 struct db_arg {

@@ -34,6 +34,7 @@ struct db_driver {
     enum err_code (*transact)(void *impl, enum db_durability durability, db_work *work, void *ctx,
                               struct err *err);
     enum err_code (*read_begin)(void *impl, struct db_tx **ret, struct err *err);
+    enum err_code (*read_begin_stale)(void *impl, struct db_tx **ret, struct err *err);
     void (*read_end)(struct db_tx *tx);
 
     enum err_code (*exec)(struct db_tx *tx, const char *sql, const struct db_arg *args, size_t n,

@@ -101,6 +101,12 @@ static enum err_code fault_read_begin(void *impl, struct db_tx **ret, struct err
     return fault->below->read_begin(fault->impl, ret, err);
 }
 
+static enum err_code fault_read_begin_stale(void *impl, struct db_tx **ret, struct err *err)
+{
+    struct fault *fault = impl;
+    return fault->below->read_begin_stale(fault->impl, ret, err);
+}
+
 /* The slots of transactions and rows stay empty: those that are handed out carry the table of the
  * driver below. */
 const struct db_driver db_driver_fault = {
@@ -113,4 +119,5 @@ const struct db_driver db_driver_fault = {
     .backup = fault_backup,
     .transact = fault_transact,
     .read_begin = fault_read_begin,
+    .read_begin_stale = fault_read_begin_stale,
 };

@@ -421,6 +421,7 @@ const struct db_driver db_driver_sqlite = {
     .backup = sqlite_backup,
     .transact = sqlite_transact,
     .read_begin = sqlite_read_begin,
+    .read_begin_stale = sqlite_read_begin, /* its own file is the only one, and never old */
     .read_end = sqlite_read_end,
     .exec = conn_exec_args,
     .script = conn_script_tx,

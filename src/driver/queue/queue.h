@@ -1,5 +1,5 @@
 /* The queue facade: messages that are delivered at least once. Drivers: table (a table of the
- * database, embedded), later amqp (RabbitMQ).
+ * database, embedded), amqp (RabbitMQ).
  *
  * What both keep: a published message is delivered, and again until it is settled; while it is
  * leased nobody else gets it; when its lease ends unsettled it comes back. No order. At most
@@ -34,8 +34,12 @@
 struct queue;
 
 struct queue_options {
-    const char *url; /* "table:" */
-    struct db *db;   /* for the table driver; outlives the queue */
+    /* "table:"; "amqp://user@host[:port][/vhost]" or "amqps://…", several separated by blanks: the
+     * first that answers */
+    const char *url;
+    struct db *db;        /* for the table driver; outlives the queue */
+    const char *password; /* of amqp; NULL: what the url says */
+    const char *ca_file;  /* of amqps: PEM of who signs the server's certificate */
 };
 
 struct queue_message {
@@ -108,8 +112,9 @@ enum err_code queue_expire(struct queue *queue, queue_expired *expired, void *ct
                            struct err *err) MUST_CHECK;
 
 struct queue_stats {
-    uint64_t ready, delayed, leased;
-    double oldest_s; /* age of the oldest that is not settled, 0: none */
+    uint64_t ready, delayed;
+    uint64_t leased; /* amqp: by this process; the broker does not tell of the others */
+    double oldest_s; /* age of the oldest that is not settled, 0: none; amqp: of those leased */
 };
 /* Of QUEUE_DLQ: the dead letters, as `ready`. */
 enum err_code queue_stats(struct queue *queue, const char *name, struct queue_stats *ret,
