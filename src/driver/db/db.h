@@ -121,10 +121,13 @@ void db_rows_done(struct db_rows **rows); /* for _cleanup_; NULL inside is fine 
 struct db_migration {
     int number; /* 1, 2, 3 … */
     const char *name, *sql;
+    /* The lowest schema that a program must know to work on the result; 0: this one's number. So
+     * old programs go on beside a new one, while it is rolled out. */
+    int needs;
 };
 /* Brings the schema up to date and notes what ran, with its SHA-256. Safe when several processes
  * start at once. ERR_DB when a migration that ran before has changed, or the schema is newer than
- * the program. */
+ * the program and needs a newer one. */
 enum err_code db_migrate(struct db *db, const struct db_migration *migrations, size_t n,
                          int *ret_applied, struct err *err) MUST_CHECK;
 

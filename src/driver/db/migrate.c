@@ -10,13 +10,54 @@
 #include "../../base/time.h"
 #include "db_driver.h"
 
+/* The first column of the first row. */
+static enum err_code first_number(struct db_tx *tx, const char *sql, struct db_arg arg,
+                                  int64_t *ret, struct err *err)
+{
+    _cleanup_(db_rows_done) struct db_rows *rows = NULL;
+    struct err own = {0};
+    *ret = 0;
+    enum err_code code =
+        arg.type == DB_NULL ? db_query(tx, sql, &rows, err) : db_query(tx, sql, &rows, err, arg);
+    if (code)
+        return code;
+    int there = db_next(rows, &own);
+    if (there < 0) {
+        if (err)
+            *err = own;
+        return own.code;
+    }
+    if (there)
+        *ret = db_int(rows, 0);
+    return ERR_OK;
+}
+
+/* SQLite files of before there was `needs` lack its column. */
+static enum err_code add_needs(struct db_tx *tx, struct err *err)
+{
+    int64_t there = 0;
+    if (strcmp(tx->driver->name, "sqlite"))
+        return ERR_OK;
+    enum err_code code = first_number(tx,
+                                      "SELECT COUNT(*) FROM pragma_table_info('schema_migrations') "
+                                      "WHERE name = 'needs'",
+                                      DB_N, &there, err);
+    if (code || there)
+        return code;
+    return db_exec(tx, "ALTER TABLE schema_migrations ADD COLUMN needs INTEGER NOT NULL DEFAULT 0",
+                   NULL, err);
+}
+
 static enum err_code make_table(struct db_tx *tx, void *ctx, struct err *err)
 {
     (void)ctx;
-    return db_exec(tx,
-                   "CREATE TABLE IF NOT EXISTS schema_migrations (number INTEGER PRIMARY KEY, "
-                   "name TEXT NOT NULL, sha256 TEXT NOT NULL, applied_at BIGINT NOT NULL)",
-                   NULL, err);
+    enum err_code code =
+        db_exec(tx,
+                "CREATE TABLE IF NOT EXISTS schema_migrations (number INTEGER PRIMARY KEY, "
+                "name TEXT NOT NULL, sha256 TEXT NOT NULL, applied_at BIGINT NOT NULL, "
+                "needs INTEGER NOT NULL DEFAULT 0)",
+                NULL, err);
+    return code ? code : add_needs(tx, err);
 }
 
 struct step {
@@ -66,10 +107,10 @@ static enum err_code apply(struct db_tx *tx, void *ctx, struct err *err)
         return code;
     }
     code = db_exec(tx,
-                   "INSERT INTO schema_migrations (number, name, sha256, applied_at) "
-                   "VALUES (?1, ?2, ?3, ?4)",
+                   "INSERT INTO schema_migrations (number, name, sha256, applied_at, needs) "
+                   "VALUES (?1, ?2, ?3, ?4, ?5)",
                    NULL, err, DB_I(step->migration->number), DB_T(step->migration->name),
-                   DB_T(step->sha256), DB_I(time_now_ms()));
+                   DB_T(step->sha256), DB_I(time_now_ms()), DB_I(step->migration->needs));
     step->applied = !code;
     return code;
 }
@@ -78,26 +119,22 @@ struct newest {
     int highest; /* that the program knows */
 };
 
+/* A newer schema is one to work on when all of its changes say so. */
 static enum err_code refuse_newer(struct db_tx *tx, void *ctx, struct err *err)
 {
     const struct newest *newest = ctx;
-    _cleanup_(db_rows_done) struct db_rows *rows = NULL;
-    struct err own = {0};
+    int64_t needs = 0;
     enum err_code code =
-        db_query(tx, "SELECT COALESCE(MAX(number), 0) FROM schema_migrations", &rows, err);
-    if (code)
+        first_number(tx,
+                     "SELECT COALESCE(MAX(CASE needs WHEN 0 THEN number ELSE needs END), 0) "
+                     "FROM schema_migrations WHERE number > ?1",
+                     DB_I(newest->highest), &needs, err);
+    if (code || needs <= newest->highest)
         return code;
-    if (db_next(rows, &own) < 0) {
-        if (err)
-            *err = own;
-        return own.code;
-    }
-    int64_t there = db_int(rows, 0);
-    if (there <= newest->highest)
-        return ERR_OK;
     return err_set(err, ERR_DB,
-                   "the database was written by a newer sonde (schema %lld, this one knows %d)",
-                   (long long)there, newest->highest);
+                   "the database was written by a newer sonde (it needs schema %lld, this one "
+                   "knows %d)",
+                   (long long)needs, newest->highest);
 }
 
 enum err_code db_migrate(struct db *db, const struct db_migration *migrations, size_t n,
