@@ -1,8 +1,9 @@
 /* The page: files compiled into the program (assets.h), or, for development, a folder.
  *
  * The page is one document that knows its own paths, so "/", "/history", "/about" and "/a/…" all
- * give index.html. Names that carry their hash may be kept for ever; index.html is asked for anew
- * each time, cheaply, by its ETag. From a folder, files are opened beneath it: no link leads out.
+ * give index.html. Somebody who follows a wrong link gets it, too, as 404: it says so in his
+ * language. Names that carry their hash may be kept for ever; index.html is asked for anew each
+ * time, cheaply, by its ETag. From a folder, files are opened beneath it: no link leads out.
  *
  * Runs on the I/O thread: memory, or one open() and sendfile(). */
 #include "internal.h"
@@ -23,6 +24,13 @@ static int is_page_path(const char *path)
 {
     return strcmp(path, "/") == 0 || strcmp(path, "/history") == 0 || strcmp(path, "/about") == 0 ||
            (strncmp(path, "/a/", 3) == 0 && path[3]);
+}
+
+/* A person's browser opens an address; programs get a problem document. */
+static int is_lost(const struct http_request *request)
+{
+    return request->mode && strcmp(request->mode, "navigate") == 0 &&
+           strncmp(request->target.path, "/api/", 5) != 0;
 }
 
 static const struct asset *find_asset(const char *path)
@@ -101,7 +109,7 @@ int static_has(const struct http_request *request)
     const char *path = request->target.path;
     if (strcmp(request->method, "GET") != 0 && strcmp(request->method, "HEAD") != 0)
         return 0;
-    if (find_asset(path) || is_page_path(path))
+    if (find_asset(path) || is_page_path(path) || is_lost(request))
         return 1;
     if (!request->server->config.web_dir)
         return 0;
@@ -138,14 +146,15 @@ static struct body_choice choose(const struct asset *asset, const char *accept)
     return choice;
 }
 
-static void reply_asset(struct http_request *request, const struct asset *asset)
+static void reply_asset(struct http_request *request, int status, const struct asset *asset)
 {
-    http_reply_header(request, "ETag", asset->etag);
+    if (status == 200)
+        http_reply_header(request, "ETag", asset->etag);
     http_reply_header(request, "Cache-Control",
                       asset->immutable ? "public, max-age=31536000, immutable" : "no-cache");
     if (asset->gzip || asset->brotli)
         http_reply_header(request, "Vary", "Accept-Encoding");
-    if (etag_matches(http_header(request, "If-None-Match"), asset->etag)) {
+    if (status == 200 && etag_matches(http_header(request, "If-None-Match"), asset->etag)) {
         http_reply_empty(request, 304);
         return;
     }
@@ -157,7 +166,7 @@ static void reply_asset(struct http_request *request, const struct asset *asset)
         if (choice.coding)
             (void)MHD_add_response_header(response, "Content-Encoding", choice.coding);
     }
-    reply_set(request, 200, response);
+    reply_set(request, status, response);
 }
 
 enum err_code static_reply(struct http_request *request, struct err *err)
@@ -176,8 +185,11 @@ enum err_code static_reply(struct http_request *request, struct err *err)
         }
     }
     const struct asset *asset = find_asset(is_page_path(path) ? "/index.html" : path);
+    int status = asset ? 200 : 404;
+    if (!asset && is_lost(request))
+        asset = find_asset("/index.html");
     if (!asset)
         return err_set(err, ERR_NO_ROUTE, "there is nothing at %.120s", path);
-    reply_asset(request, asset);
+    reply_asset(request, status, asset);
     return ERR_OK;
 }

@@ -134,6 +134,9 @@ test('deleted: asked first, gone from both tabs, and its link says so', async ()
     await page.getByTestId('missing').waitFor();
     await assertAccessible(page, 'missing');
   });
+  await withPage(server, '/no/such/page', { allow: /404/ }, async (page) => {
+    await page.getByTestId('missing').waitFor();
+  });
 });
 
 test('retention 0: the recording is gone, the answer stays', async () => {

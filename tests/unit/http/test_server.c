@@ -177,6 +177,14 @@ static void serves_the_page(void **state)
     assert_problem(404, "no_route");
     ask("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n");
     assert_int_equal(reply.status, 404);
+    /* Who follows a wrong link in a browser reads it from the page; a program gets a problem. */
+    ask("GET /nowhere HTTP/1.1\r\nHost: localhost\r\nSec-Fetch-Mode: navigate\r\n"
+        "If-None-Match: \"index-1\"\r\n\r\n");
+    assert_int_equal(reply.status, 404);
+    assert_string_equal(reply.body, "<p>page");
+    assert_null(raw_header(&reply, "ETag"));
+    ask("GET /api/v1/nowhere HTTP/1.1\r\nHost: localhost\r\nSec-Fetch-Mode: navigate\r\n\r\n");
+    assert_problem(404, "no_route");
 }
 
 static void refuses_other_sites(void **state)
