@@ -61,7 +61,7 @@ static void add(struct http_request *request, const char *name, const char *valu
 
 static void add_policies(struct http_request *request)
 {
-    if (request->page && request->status < 400) {
+    if (request->page && request->err.code == ERR_OK) { /* and no problem in its place */
         add(request, "Content-Security-Policy", PAGE_POLICY);
         add(request, "X-Frame-Options", "DENY");
         add(request, "Permissions-Policy", "microphone=(self), camera=(), geolocation=()");
