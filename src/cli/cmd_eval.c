@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "../base/mem.h"
+#include "../detect/rates.h"
 #include "../eval/eval.h"
 #include "../eval/report.h"
 #include "batch.h"
@@ -73,6 +74,7 @@ static void take(void *ctx, size_t i, const struct file_report *report)
     item->p = d->p;
     item->duration_s = d->duration_s;
     item->speech_s = d->speech_s;
+    item->channel = rates_channel(d);
     item->reasons = reason_list(d);
     item->format = xasprintf("%s/%s", report->media.container, report->media.codec);
 }

@@ -18,6 +18,7 @@
 #include "music.h"
 #include "picture.h"
 #include "quality.h"
+#include "rates.h"
 #include "speech.h"
 
 #define MAX_WINDOWS (SPEECH_MAX_FRAMES / 16)
@@ -29,6 +30,7 @@ struct detector {
     struct nn_model *model;
     double scale, offset; /* LLR = scale * logit + offset */
     double threshold, prior;
+    struct rates *rates; /* NULL: the model states none */
 };
 
 struct analysis {
@@ -87,6 +89,8 @@ enum err_code detector_new(const char *model_path, enum nn_isa isa, struct detec
         rc = meta_number(d->model, "threshold_llr", -50, 50, &d->threshold, err);
     if (rc == ERR_OK)
         rc = meta_number(d->model, "prior", PRIOR_MIN, PRIOR_MAX, &d->prior, err);
+    if (rc == ERR_OK)
+        rc = rates_new(nn_model_meta(d->model, "eval_groups"), &d->rates, err);
     if (rc != ERR_OK) {
         detector_free(d);
         return rc;
@@ -99,6 +103,7 @@ struct detector *detector_free(struct detector *d)
 {
     if (d) {
         nn_model_free(d->model);
+        rates_free(d->rates);
         free(d);
     }
     return NULL;
@@ -107,6 +112,12 @@ struct detector *detector_free(struct detector *d)
 const struct nn_model *detector_model(const struct detector *d)
 {
     return d->model;
+}
+
+json_t *detector_rates_json(const struct detector *d, const struct detection *detection,
+                            const struct media_info *media)
+{
+    return rates_json(d->rates, detection, media);
 }
 
 double detector_threshold(const struct detector *d)
@@ -357,7 +368,7 @@ static double pooled_llr(struct analysis *a)
 static void add_quality_reasons(const struct analysis *a, struct detection *d)
 {
     double snr = speech_to_noise_db(&a->speech);
-    double clipped = 100 * quality_clipped(&a->quality), edge = quality_band_edge(&a->quality);
+    double clipped = 100 * quality_clipped(&a->quality);
     if (snr < DETECT_SNR_DB)
         add_reason(d, REASON_LOW_SNR, snr, DETECT_SNR_DB);
     else if (snr < DETECT_SNR_REMARK_DB)
@@ -366,8 +377,8 @@ static void add_quality_reasons(const struct analysis *a, struct detection *d)
         add_reason(d, REASON_CLIPPED, clipped, DETECT_CLIPPED);
     else if (clipped > DETECT_CLIPPED_REMARK)
         remark(d, REASON_CLIPPED, clipped, DETECT_CLIPPED_REMARK);
-    if (edge > 0 && edge < DETECT_NARROW_HZ)
-        remark(d, REASON_NARROW_BAND, edge, DETECT_NARROW_HZ);
+    if (d->band_edge_hz > 0 && d->band_edge_hz < DETECT_NARROW_HZ)
+        remark(d, REASON_NARROW_BAND, d->band_edge_hz, DETECT_NARROW_HZ);
 }
 
 /* A stretch that speaks clearly for the other side of the threshold than the whole does. */
@@ -408,6 +419,7 @@ static void conclude(struct analysis *a, struct detection *d)
     d->threshold = detector->threshold;
     d->duration_s = (double)(a->first + a->held) / a->shape->sample_rate;
     d->speech_s = (double)speech_frames(&a->speech, 0, a->speech.count) / frames_per_s;
+    d->band_edge_hz = quality_band_edge(&a->quality);
     d->scored = a->n_windows > 0;
     if (d->scored) {
         d->llr = pooled_llr(a);

@@ -48,6 +48,9 @@ double detector_prior(const struct detector *detector);
  * before the detector is shared. */
 enum err_code detector_set_prior(struct detector *detector, double prior,
                                  struct err *err) MUST_CHECK;
+/* How often this model was wrong on recordings like this one, as rates.h says. */
+json_t *detector_rates_json(const struct detector *detector, const struct detection *detection,
+                            const struct media_info *media);
 /* {name, sha256, isa}: what a result says about its model. Caller owns it. */
 json_t *detector_model_json(const struct detector *detector);
 

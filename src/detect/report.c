@@ -146,6 +146,7 @@ json_t *file_report_json(const struct file_report *r, const struct detector *det
     json_decref(detection);
     json_object_set_new(json, "media", media_info_json(&r->media));
     json_object_set_new(json, "model", detector_model_json(detector));
+    json_object_set_new(json, "rates", detector_rates_json(detector, &r->detection, &r->media));
     if (r->stability || r->stability_error.code != ERR_OK)
         json_object_set_new(json, "stability", report_stability_json(r));
     return json;

@@ -201,6 +201,8 @@ json_t *detection_json(const struct detection *d)
     json_object_set_new(json, "reasons", reasons_json(d));
     json_object_set_new(json, "duration_s", number(d->duration_s));
     json_object_set_new(json, "speech_s", number(d->speech_s));
+    json_object_set_new(json, "band_edge_hz",
+                        d->band_edge_hz > 0 ? number(d->band_edge_hz) : json_null());
     json_object_set_new(json, "timeline", timeline_json(d));
     json_object_set_new(json, "synthetic_parts", parts_json(d));
     return json;

@@ -51,6 +51,7 @@ struct detection {
     double threshold;  /* on llr: at or above it the verdict is synthetic */
     double duration_s; /* decoded */
     double speech_s;
+    double band_edge_hz; /* the highest frequency there is; 0: unknown */
     struct reason reasons[REASON_COUNT];
     size_t n_reasons;
     struct detect_window *timeline; /* owned; by start, overlapping */

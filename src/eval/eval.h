@@ -24,11 +24,12 @@ struct eval_item {
     const struct manifest_row *row;
     enum eval_verdict verdict;
     int has_score;
-    double llr;         /* natural log, higher = more synthetic; finite */
-    double p;           /* probability of synthetic at eval_params.prior, 0..1 */
-    double duration_s;  /* as decoded; NaN or <= 0: the manifest's is used */
-    double speech_s;    /* NaN: unknown */
-    const char *format; /* as decoded; used where the manifest has no orig_format */
+    double llr;          /* natural log, higher = more synthetic; finite */
+    double p;            /* probability of synthetic at eval_params.prior, 0..1 */
+    double duration_s;   /* as decoded; NaN or <= 0: the manifest's is used */
+    double speech_s;     /* NaN: unknown */
+    const char *format;  /* as decoded; used where the manifest has no orig_format */
+    const char *channel; /* "narrow band", "wide band"; NULL: unknown */
     const char *reasons;
     const char *error;
 };
@@ -51,6 +52,7 @@ struct eval_counts {
 /* The files that share one value of a column. */
 struct eval_group {
     const char *name; /* borrowed from the manifest or a constant; "unknown" for an empty cell */
+    double below_s;   /* duration classes: the upper limit, INFINITY for the last; else NaN */
     struct eval_counts counts;
     struct discrimination own; /* this group's spoof against this group's bona fide */
     double cllr, min_cllr;     /* likewise */
@@ -68,6 +70,7 @@ enum eval_by {
     EVAL_BY_LANGUAGE,
     EVAL_BY_RATE,
     EVAL_BY_DURATION,
+    EVAL_BY_CHANNEL,
     EVAL_BY_COUNT
 };
 const char *eval_by_name(enum eval_by by); /* "format", … */

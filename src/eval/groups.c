@@ -16,7 +16,7 @@
 static const char *const by_names[EVAL_BY_COUNT] = {
     [EVAL_BY_FORMAT] = "format",     [EVAL_BY_SOURCE] = "source",     [EVAL_BY_SYSTEM] = "system",
     [EVAL_BY_KIND] = "kind",         [EVAL_BY_LANGUAGE] = "language", [EVAL_BY_RATE] = "rate",
-    [EVAL_BY_DURATION] = "duration",
+    [EVAL_BY_DURATION] = "duration", [EVAL_BY_CHANNEL] = "channel",
 };
 
 /* A class holds durations below its limit. */
@@ -95,6 +95,10 @@ static struct keyed key_of(enum eval_by by, const struct eval_item *item)
         key_of_duration(item, &k);
         return k;
     }
+    if (by == EVAL_BY_CHANNEL) {
+        k.key = item->channel;
+        return k;
+    }
     k.key = item->row->text[columns[by]];
     if (!k.key[0] && by == EVAL_BY_FORMAT && item->format)
         k.key = item->format;
@@ -137,7 +141,9 @@ static enum err_code add_group(struct grouper *g, const struct keyed *keyed, siz
                  MANIFEST_MAX_ROWS))
         return err_set(g->err, ERR_NO_MEMORY, "no memory for %zu groups", g->ret->count + 1);
     struct eval_group *group = &g->ret->groups[g->ret->count];
-    *group = (struct eval_group){.name = keyed[0].key};
+    *group = (struct eval_group){.name = keyed[0].key, .below_s = NAN};
+    if (keyed[0].order < (int)ARRAY_LEN(durations))
+        group->below_s = durations[keyed[0].order].below;
     struct score_set own = {g->bona, g->spoof, 0, 0};
     for (size_t i = 0; i < n; i++) {
         const struct eval_item *item = keyed[i].item;

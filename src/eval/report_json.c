@@ -45,6 +45,8 @@ static void put_counts(json_t *o, const struct eval_counts *c)
     put_count(o, "n_spoof", c->n_spoof);
     put_count(o, "n_scored", c->n_scored_bonafide + c->n_scored_spoof);
     put_count(o, "n_decided", c->fpr.n + c->fnr.n);
+    put_count(o, "n_decided_bonafide", c->fpr.n);
+    put_count(o, "n_decided_spoof", c->fnr.n);
     put_count(o, "n_inconclusive", c->n_inconclusive);
     put_count(o, "n_inconclusive_bonafide", c->n_inconclusive_bonafide);
     put_count(o, "n_inconclusive_spoof", c->n_inconclusive_spoof);
@@ -57,6 +59,8 @@ static json_t *group_json(const struct eval_group *g)
     json_object_set_new(o, "name", text(g->name));
     put_counts(o, &g->counts);
     json_object_set_new(o, "eer", number(g->own.eer));
+    if (!isnan(g->below_s)) /* null: the longest */
+        json_object_set_new(o, "below_s", number(g->below_s));
     json_object_set_new(o, "auc", number(g->own.auc));
     json_object_set_new(o, "cllr", number(g->cllr));
     json_object_set_new(o, "min_cllr", number(g->min_cllr));

@@ -154,10 +154,16 @@ static void durations_fall_into_their_classes(void **state)
     eval_result_free(r);
     items[0].duration_s = 7; /* what was decoded wins */
     items[0].format = "mp3", items[1].format = "flac";
+    items[0].channel = "narrow band", items[2].channel = items[3].channel = "wide band";
     struct err err = {0};
     assert_int_equal(eval_compute(items, 7, EVAL_PARAMS_DEFAULT, &r, &err), ERR_OK);
     assert_int_equal(group(r, EVAL_BY_DURATION, "6-15 s")->counts.n, 1);
     assert_int_equal(group(r, EVAL_BY_FORMAT, "mp3")->counts.n, 1);
+    assert_int_equal(group(r, EVAL_BY_CHANNEL, "narrow band")->counts.n, 1);
+    assert_int_equal(group(r, EVAL_BY_CHANNEL, "wide band")->counts.n, 2);
+    assert_int_equal(group(r, EVAL_BY_CHANNEL, "unknown")->counts.n, 4);
+    assert_true(group(r, EVAL_BY_DURATION, "6-15 s")->below_s == 15);
+    assert_true(isnan(group(r, EVAL_BY_CHANNEL, "wide band")->below_s));
     eval_result_free(r);
     manifest_free(m);
 }
