@@ -7,6 +7,7 @@ const root = resolve(dirname(new URL(import.meta.url).pathname), '..', 'src');
 const mayUse = {
   base: [],
   os: ['base'],
+  conf: ['base', 'os'],
   obs: ['base', 'os'],
   driver: ['base', 'os', 'obs'],
   store: ['base', 'driver'],
@@ -17,7 +18,7 @@ const mayUse = {
   detect: ['base', 'os', 'media', 'nn'],
   lib: ['base', 'os', 'media', 'nn', 'detect'],
   role: ['base', 'os', 'obs', 'driver', 'store', 'http', 'media', 'nn', 'detect'],
-  cli: ['base', 'os', 'obs', 'driver', 'store', 'media', 'nn', 'eval', 'detect', 'role'],
+  cli: ['base', 'os', 'conf', 'obs', 'driver', 'store', 'media', 'nn', 'eval', 'detect', 'role'],
 };
 
 const problems = [];
