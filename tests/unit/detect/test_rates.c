@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/mem.h"
 #include "detect/rates.h"
 
 #define RATE "\"human\":40,\"synthetic\":30,\"false_alarm\":[0.1,0.05,0.2],\"miss\":[0.3,0.2,0.4]"
