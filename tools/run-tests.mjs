@@ -1,11 +1,16 @@
 // Runs every test and counts: the Meson tests of build/ and build-asan/ (TAP programs), the node
 // tests of tests/e2e, tests/api, tests/fault and tests/browser, those of tests/api against build-asan/ too,
 // the page's own, and the checks on the sources. --long adds build-tsan/: what threads share, and tests/api. One failing program
-// without a failing point counts as one failure. The last line is `N passed, N failed, N skipped`.
+// without a failing point counts as one failure. The last line is `N passed, N failed, N skipped`, the one before tells where the time went.
+//
+// The contracts of the drivers are also held against real servers (tests/servers), started once for all Meson tests when one of
+// them needs them, and given to them as SONDE_TEST_… . tests/e2e, tests/fault and the like start their own.
 //   node tools/run-tests.mjs [--long] [--only REGEX]
 import { execFileSync, spawn } from 'node:child_process';
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join, resolve, dirname } from 'node:path';
+import { everyKind, kinds, lacking, startServers } from '../tests/servers/all.mjs';
 
 const root = resolve(dirname(new URL(import.meta.url).pathname), '..');
 const long = process.argv.includes('--long');
@@ -96,20 +101,64 @@ const sanitizer = (build) => sanitizers[/asan|tsan/.exec(build)?.[0]] ?? {};
 // The Meson tests of what threads share; the rest has nothing to race about, and takes long under it.
 const shared = /^(base|os|obs|driver|store|http|role|lib|media_service|nn_model|db|queue|blob|cache|mail)/;
 
+// --- the real servers
+
+// What they are for: the drivers' contracts and own tests, and the store's.
+const onServers = (test) => test.suites.includes('contract') || /^(store|driver)/.test(test.name);
+let servers; // a promise of their environment
+let stopServers = async () => {};
+
+function needServers() {
+  servers ??= (async () => {
+    const here = everyKind.filter((name) => kinds[name].installed());
+    if (lacking()) {
+      console.log(`SKIP  servers: ${lacking()}`);
+      skips.push(`servers: ${lacking()}: tools/setup.sh test installs them`);
+      counts.skipped++;
+    }
+    const dir = mkdtempSync(join(tmpdir(), 'sonde-servers-'));
+    stopServers = async () => rmSync(dir, { recursive: true, force: true });
+    try {
+      const started = await startServers({ dir, servers: here });
+      stopServers = async () => { await started.stop(); rmSync(dir, { recursive: true, force: true }); };
+      console.log(`ok    servers: ${Object.entries(started.seconds).map(([name, s]) => `${name} ${s.toFixed(1)} s`).join(', ')}`);
+      return started.env;
+    } catch (error) {
+      counts.failed++;
+      failures.push('servers');
+      console.log(`FAIL  servers\n      ${error.message}`);
+      return {};
+    }
+  })();
+  return servers;
+}
+
+// --- Meson
+
+function mesonSelection(build) {
+  if (!existsSync(join(root, build, 'build.ninja'))) return [];
+  return JSON.parse(execFileSync('meson', ['introspect', build, '--tests'], { cwd: root }))
+    .map((test) => ({ ...test, label: `${build}/${test.name}`, suites: test.suite.map((s) => s.split(':').pop()) }))
+    .filter((test) => only.test(test.label) && (long || !test.suites.includes('long')) && (!build.includes('tsan') || shared.test(test.name)));
+}
+
+// Those that measure time or use all processors themselves, and are not to be disturbed.
+const alone = /^(os_parallel|nn_model|media_service|http_)/;
+
+// Two at a time, first those that need no server, so that the servers start meanwhile.
 async function mesonTests(build) {
-  if (!existsSync(join(root, build, 'build.ninja'))) return;
-  const tests = JSON.parse(execFileSync('meson', ['introspect', build, '--tests'], { cwd: root }));
-  for (const test of tests) {
-    const suites = test.suite.map((s) => s.split(':').pop());
-    if (suites.includes('long') && !long) continue;
-    const label = `${build}/${test.name}`;
-    if (!only.test(label)) continue;
-    if (build.includes('tsan') && !shared.test(test.name)) continue;
-    const env = { ...test.env, CMOCKA_MESSAGE_OUTPUT: 'TAP', ...sanitizer(build) };
+  const tests = mesonSelection(build);
+  if (tests.some(onServers)) needServers();
+  const one = async (test) => {
+    const env = { ...test.env, CMOCKA_MESSAGE_OUTPUT: 'TAP', ...sanitizer(build), ...(onServers(test) ? await needServers() : {}) };
     const result = await run(test.cmd, { env, timeout: test.timeout * (/tsan/.test(build) ? 10 : /asan/.test(build) ? 4 : 1) });
-    record(label, result, test.protocol === 'tap' ? tapPoints(result.out)
+    record(test.label, result, test.protocol === 'tap' ? tapPoints(result.out)
       : [{ name: test.name, skip: null, ok: result.code === 0 }]);
-  }
+  };
+  const together = tests.filter((test) => !alone.test(test.name)).sort((a, b) => onServers(a) - onServers(b) || b.timeout - a.timeout);
+  const worker = async () => { for (let test = together.shift(); test; test = together.shift()) await one(test); };
+  await Promise.all([worker(), worker()]);
+  for (const test of tests.filter((t) => alone.test(t.name))) await one(test);
 }
 
 // atOnce: how many files of the folder run side by side; most of them wait more than they work. Those of
@@ -140,20 +189,27 @@ async function pageTests() {
   record('web/tests', result, tapPoints(result.out));
 }
 
-await check('format', ['tools/format.sh']);
-await check('layers', ['node', 'tools/check-layers.mjs']);
-await mesonTests('build');
-await mesonTests('build-asan');
-await pageTests();
-for (const folder of ['e2e', 'api', 'browser']) await nodeTests('build', folder, 2);
-await nodeTests('build', 'fault');
-await nodeTests('build-asan', 'api', 2);
-if (long) {
-  await mesonTests('build-tsan');
-  await nodeTests('build-tsan', 'api', 2);
+const times = [];
+async function part(name, work) {
+  const began = performance.now();
+  await work();
+  const seconds = (performance.now() - began) / 1000;
+  if (seconds >= 0.5) times.push(`${name} ${seconds.toFixed(0)}`);
 }
+
+await part('sources', async () => { await check('format', ['tools/format.sh']); await check('layers', ['node', 'tools/check-layers.mjs']); });
+await part('build', () => mesonTests('build'));
+await part('build-asan', () => mesonTests('build-asan'));
+if (long) await part('build-tsan', () => mesonTests('build-tsan'));
+await part('stopping servers', () => stopServers());
+await part('web', pageTests);
+for (const folder of ['e2e', 'api', 'browser']) await part(folder, () => nodeTests('build', folder, 2));
+await part('fault', () => nodeTests('build', 'fault'));
+await part('api under asan', () => nodeTests('build-asan', 'api', 2));
+if (long) await part('api under tsan', () => nodeTests('build-tsan', 'api', 2));
 
 for (const skip of skips) console.log(`SKIPPED ${skip}`);
 for (const failure of failures) console.log(`FAILED  ${failure}`);
+console.log(`seconds: ${times.join(', ')}`);
 console.log(`${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped`);
 process.exit(counts.failed ? 1 : 0);

@@ -6,13 +6,17 @@ set -eu
 cd "$(dirname "$0")/.."
 
 build="gcc libc6-dev meson ninja-build pkg-config libjansson-dev libssl-dev libavformat-dev libavcodec-dev
-  libavutil-dev libsoxr-dev libzip-dev libmicrohttpd-dev libsqlite3-dev libwslay-dev libcurl4-openssl-dev zlib1g-dev ca-certificates"
+  libavutil-dev libsoxr-dev libzip-dev libmicrohttpd-dev libsqlite3-dev libwslay-dev libcurl4-openssl-dev libpq-dev librabbitmq-dev
+  libhiredis-dev zlib1g-dev ca-certificates"
 # Human voice prompts and speech synthesisers: samples for the demonstration and the tests.
 samples="asterisk-core-sounds-en-wav asterisk-core-sounds-ru-wav
   espeak-ng festival festvox-kallpc16k ffmpeg"
 format="clang-format"
 fuzz="clang libclang-rt-14-dev libcmocka-dev"
-test="$samples $format g++ libcmocka-dev libopencore-amrnb-dev libvo-amrwbenc-dev man-db util-linux prometheus sqlite3 chromium"
+# What the drivers are tested against, and what may stand in front: real ones, started by the tests and ended by them.
+servers="postgresql-15 redis-server rabbitmq-server swift-proxy swift-account swift-container swift-object memcached
+  haproxy nginx-light prometheus"
+test="$samples $format $servers g++ libcmocka-dev libopencore-amrnb-dev libvo-amrwbenc-dev man-db util-linux sqlite3 chromium python3-yaml"
 train="python3 python3-torch python3-numpy python3-scipy python3-soundfile libopenblas0-pthread ffmpeg"
 bench="$train python3-onnx asterisk-core-sounds-en-wav nginx-light wrk sqlite3 make g++"
 node=no # the build needs it for the web page, the tests to drive what they test
@@ -49,9 +53,35 @@ if [ -n "$missing" ]; then
     root=sudo
   fi
   echo "setup: installing from Debian:$missing"
+  # Debian starts a server when it installs it, unless this program says no. The tests start their own.
+  policy=/usr/sbin/policy-rc.d
+  own_policy=no
+  allow_daemons() {
+    if [ $own_policy = yes ]; then $root rm -f "$policy"; own_policy=no; fi
+  }
+  if [ ! -e $policy ]; then
+    echo "setup: $policy keeps Debian from starting installed servers meanwhile; it is removed afterwards"
+    own_policy=yes
+    trap allow_daemons EXIT
+    trap 'exit 130' INT TERM HUP
+    printf '#!/bin/sh\nexit 101\n' | $root tee $policy > /dev/null
+    $root chmod 755 $policy
+  fi
   $root apt-get update -qq
   $root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing \
     > /dev/null
+  allow_daemons
+  # Nor are those that came with this to start at the next boot.
+  if [ -d /run/systemd/system ]; then
+    for package in $missing; do
+      case " $(echo $servers) " in
+      *" $package "*)
+        units=$(dpkg-query -L "$package" | sed -n 's,^\(/usr\)\?/lib/systemd/system/\([^@]*\.service\)$,\2,p')
+        [ "$package" != postgresql-15 ] || units=postgresql.service
+        [ -z "$units" ] || $root systemctl disable --quiet $units 2>/dev/null || true ;;
+      esac
+    done
+  fi
 fi
 
 if [ "${1:-build}" = bench ] &&

@@ -1,0 +1,67 @@
+// The real servers that sonde may stand on, side by side: PostgreSQL, Swift (S3), RabbitMQ, Redis.
+//
+// One whose package is not installed is missing, and who needs it skips loudly; one that is installed and does not
+// start is an error.
+import { chmodSync, existsSync, mkdirSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+
+const any = (...paths) => paths.some((path) => existsSync(path));
+
+export const kinds = {
+  postgres: {
+    packages: 'postgresql-15',
+    installed: () => any('/usr/lib/postgresql') && readdirSync('/usr/lib/postgresql').some((v) => any(`/usr/lib/postgresql/${v}/bin/postgres`)),
+    start: async (options) => (await import('./postgres.mjs')).startPostgres(options),
+  },
+  swift: {
+    packages: 'swift-proxy swift-account swift-container swift-object memcached',
+    installed: () => any('/usr/bin/swift-proxy-server') && any('/usr/bin/swift-object-server') && any('/usr/bin/memcached'),
+    start: async (options) => (await import('./swift.mjs')).startSwift(options),
+  },
+  rabbitmq: {
+    packages: 'rabbitmq-server',
+    installed: () => any('/usr/lib/rabbitmq/bin/rabbitmq-server'),
+    start: async (options) => (await import('./rabbitmq.mjs')).startRabbit(options),
+  },
+  redis: {
+    packages: 'redis-server',
+    installed: () => any('/usr/bin/redis-server'),
+    start: async (options) => (await import('./redis.mjs')).startRedis(options),
+  },
+};
+export const everyKind = Object.keys(kinds);
+
+// Why these servers cannot be had here: a text for a skip, or false.
+export function lacking(servers = everyKind) {
+  const packages = servers.filter((name) => !kinds[name].installed()).map((name) => kinds[name].packages);
+  return packages.length ? `not installed: ${packages.join(' ')}` : false;
+}
+
+// Starts them in folders of `dir`. options: by name, for each one's start function.
+//   { postgres, swift, rabbitmq, redis, env, settings, seconds, stop() }
+// When one does not start, the others are stopped and its error is thrown.
+export async function startServers({ dir, servers = everyKind, options = {} }) {
+  mkdirSync(dir, { recursive: true });
+  chmodSync(dir, 0o711); // the servers run as users of their own
+  const began = performance.now();
+  const seconds = {};
+  const started = {};
+  const results = await Promise.allSettled(servers.map(async (name) => {
+    const own = join(dir, name);
+    mkdirSync(own, { recursive: true });
+    started[name] = await kinds[name].start({ dir: own, ...options[name] });
+    seconds[name] = (performance.now() - began) / 1000;
+  }));
+  const stop = async () => { await Promise.allSettled(Object.values(started).map((server) => server.stop())); };
+  const failed = results.map((r, i) => r.status === 'rejected' && `${servers[i]}: ${r.reason?.message ?? r.reason}`).filter(Boolean);
+  if (failed.length) {
+    await stop();
+    throw new Error(`servers did not start: ${failed.join('; ')}`);
+  }
+  const all = Object.values(started);
+  return {
+    ...started, seconds, stop,
+    env: Object.assign({}, ...all.map((server) => server.env)),
+    settings: Object.assign({}, ...all.map((server) => server.settings)),
+  };
+}
