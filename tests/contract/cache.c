@@ -1,5 +1,8 @@
 /* The contract of driver/cache/cache.h, over every driver that keeps it. A new driver joins by a
- * row in `drivers`. A cache may forget, so each test stays far below any bound. */
+ * row in `drivers`. A cache may forget, so each test stays far below any bound.
+ *
+ * The redis row needs a real server: its URL stands in SONDE_TEST_REDIS. Each test has a prefix of
+ * its own there, so it finds nothing of others. */
 #include "../support/cm.h"
 
 #include <pthread.h>
@@ -9,7 +12,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/id.h"
 #include "base/mem.h"
+#include "base/time.h"
 #include "driver/cache/cache.h"
 
 static struct err err;
@@ -19,6 +24,8 @@ static struct err err;
             fail_msg("%s: %s", #call, err.text);                                                   \
     } while (0)
 
+static char prefix[24]; /* of the test that runs */
+
 static struct cache *open_mem(void)
 {
     struct cache *cache = NULL;
@@ -26,15 +33,31 @@ static struct cache *open_mem(void)
     return cache;
 }
 
+/* NULL when there is no server to test with. */
+static struct cache *open_redis(void)
+{
+    struct cache *cache = NULL;
+    const char *server = getenv("SONDE_TEST_REDIS");
+    if (!server || !*server)
+        return NULL;
+    _cleanup_free_ char *url =
+        xasprintf("%s%cprefix=%s:", server, strchr(server, '?') ? '&' : '?', prefix);
+    const struct cache_options options = {.url = url, .ca_file = getenv("SONDE_TEST_REDIS_CA")};
+    OK(cache_open(&options, &cache, &err));
+    return cache;
+}
+
 static const struct driver {
     const char *name;
-    struct cache *(*open)(void); /* an empty one */
-} drivers[] = {{"mem", open_mem}};
+    struct cache *(*open)(void); /* the one of this test; again: another on the same values */
+    int shared;
+} drivers[] = {{"mem", open_mem, 0}, {"redis", open_redis, 1}};
 static const struct driver *driver; /* of the test that runs */
 
 static int setup(void **state)
 {
     driver = *state;
+    random_token(prefix, sizeof prefix);
     *state = driver->open();
     return 0;
 }
@@ -44,6 +67,15 @@ static int teardown(void **state)
     assert_null(cache_close(*state));
     return 0;
 }
+
+/* At the start of each test. */
+#define NEEDS_SERVER(cache)                                                                        \
+    do {                                                                                           \
+        if (!(cache)) {                                                                            \
+            printf("SKIP: SONDE_TEST_REDIS names no Redis to test with\n");                        \
+            skip();                                                                                \
+        }                                                                                          \
+    } while (0)
 
 static void assert_value(struct cache *cache, const char *key, const char *want)
 {
@@ -66,6 +98,7 @@ static void set_text(struct cache *cache, const char *key, const char *text, dou
 
 static void values_come_back_until_replaced_or_deleted(void **state)
 {
+    NEEDS_SERVER(*state);
     OK(cache_ping(*state, &err));
     assert_value(*state, "k", NULL);
     set_text(*state, "k", "one", 60);
@@ -83,6 +116,7 @@ static void values_come_back_until_replaced_or_deleted(void **state)
 
 static void values_are_bytes(void **state)
 {
+    NEEDS_SERVER(*state);
     static const char bytes[] = "\0\xff\0x";
     _cleanup_free_ char *got = NULL;
     size_t size;
@@ -95,6 +129,7 @@ static void values_are_bytes(void **state)
 
 static void values_end(void **state)
 {
+    NEEDS_SERVER(*state);
     set_text(*state, "short", "x", 0.05);
     set_text(*state, "long", "y", 60);
     assert_value(*state, "short", "x");
@@ -109,10 +144,12 @@ static void values_end(void **state)
     assert_value(*state, "now", NULL);
     set_text(*state, "ages", "z", 1e30);
     assert_value(*state, "ages", "z");
+    OK(cache_delete(*state, "ages", &err));
 }
 
 static void sizes_are_checked(void **state)
 {
+    NEEDS_SERVER(*state);
     _cleanup_free_ char *big = xalloc(CACHE_VALUE_MAX + 1);
     char key[CACHE_KEY_MAX + 2];
     char *got;
@@ -136,6 +173,7 @@ static void sizes_are_checked(void **state)
 
 static void counters_count_and_end(void **state)
 {
+    NEEDS_SERVER(*state);
     int64_t sum = 0;
     OK(cache_add(*state, "n", 5, 60, &sum, &err));
     assert_int_equal(sum, 5);
@@ -187,6 +225,7 @@ static void *take_all(void *arg)
 
 static void a_ticket_is_taken_once(void **state)
 {
+    NEEDS_SERVER(*state);
     pthread_t threads[THREADS];
     struct taker takers[THREADS];
     char *got;
@@ -216,6 +255,141 @@ static void a_ticket_is_taken_once(void **state)
     assert_value(*state, "sum", "1600"); /* no addition is lost */
 }
 
+/* --- telling and listening -------------------------------------------------------------------- */
+
+enum { MESSAGES = 200 };
+
+static struct ear {
+    pthread_mutex_t lock;
+    int hellos, resyncs, heard, odd;
+} ear = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static void hear(void *ctx, const char *channel, const char *text)
+{
+    struct ear *e = ctx;
+    pthread_mutex_lock(&e->lock);
+    if (!channel)
+        e->resyncs++;
+    else if (strcmp(channel, "hello") == 0)
+        e->hellos++;
+    else if (strcmp(channel, "bell") == 0 && strtol(text, NULL, 10) == e->heard)
+        e->heard++;
+    else
+        e->odd++;
+    pthread_mutex_unlock(&e->lock);
+}
+
+static int read_ear(const int *count)
+{
+    pthread_mutex_lock(&ear.lock);
+    int n = *count;
+    pthread_mutex_unlock(&ear.lock);
+    return n;
+}
+
+/* `from` says hello until it is heard. */
+static void begin_to_hear(struct cache *cache, struct cache *from)
+{
+    int64_t until = time_steady_ms() + 5000;
+    pthread_mutex_lock(&ear.lock);
+    ear.hellos = ear.resyncs = ear.heard = ear.odd = 0;
+    pthread_mutex_unlock(&ear.lock);
+    OK(cache_listen(cache, hear, &ear, &err));
+    while (!read_ear(&ear.hellos) && time_steady_ms() < until) {
+        OK(cache_publish(from, "hello", "", &err));
+        usleep(10000);
+    }
+    assert_true(read_ear(&ear.hellos) > 0);
+}
+
+static int wait_heard(int want)
+{
+    int64_t until = time_steady_ms() + 5000;
+    while (read_ear(&ear.heard) < want && time_steady_ms() < until)
+        usleep(2000);
+    return read_ear(&ear.heard);
+}
+
+static void messages_reach_who_listens(void **state)
+{
+    NEEDS_SERVER(*state);
+    struct cache *other = driver->shared ? driver->open() : *state;
+    begin_to_hear(*state, other);
+    for (int i = 0; i < MESSAGES; i++) {
+        char text[16];
+        snprintf(text, sizeof text, "%d", i);
+        OK(cache_publish(i % 2 ? *state : other, "bell", text, &err)); /* one's own, too */
+        if (driver->shared)
+            wait_heard(i + 1);
+    }
+    assert_int_equal(wait_heard(MESSAGES), MESSAGES);
+    assert_int_equal(read_ear(&ear.odd), 0);
+    assert_value(*state, "bell", NULL); /* a channel is no key */
+    if (other != *state)
+        cache_close(other);
+}
+
+static void messages_have_bounds(void **state)
+{
+    NEEDS_SERVER(*state);
+    char big[CACHE_MESSAGE_MAX + 2];
+    memset(big, 'm', sizeof big - 1);
+    big[CACHE_MESSAGE_MAX + 1] = '\0';
+    begin_to_hear(*state, *state);
+    assert_int_equal(cache_publish(*state, "bell", big, &err), ERR_LIMIT);
+    assert_int_equal(cache_publish(*state, "", "x", &err), ERR_LIMIT);
+    big[CACHE_MESSAGE_MAX] = '\0';
+    big[0] = '0';
+    big[1] = ' ';
+    OK(cache_publish(*state, "bell", big, &err));
+    assert_int_equal(wait_heard(1), 1);
+    assert_int_equal(read_ear(&ear.odd), 0);
+}
+
+static void closing_ends_listening(void **state)
+{
+    NEEDS_SERVER(*state);
+    struct cache *listener = driver->open();
+    begin_to_hear(listener, driver->shared ? *state : listener);
+    int64_t from = time_steady_ms();
+    cache_close(listener);
+    assert_true(time_steady_ms() - from < 1000);
+    int before = read_ear(&ear.hellos);
+    OK(cache_publish(*state, "hello", "", &err));
+    usleep(50000);
+    assert_int_equal(read_ear(&ear.hellos), before);
+}
+
+static void nobody_needs_to_listen(void **state)
+{
+    NEEDS_SERVER(*state);
+    OK(cache_publish(*state, "bell", "0", &err));
+    begin_to_hear(*state, *state);
+    assert_int_equal(read_ear(&ear.heard), 0); /* what was told before is gone */
+}
+
+static void others_values_are_others(void **state)
+{
+    NEEDS_SERVER(*state);
+    assert_string_equal(cache_driver_name(*state), driver->name);
+    assert_int_equal(cache_shared(*state), driver->shared);
+    if (!driver->shared)
+        return;
+    struct cache *same = driver->open();
+    random_token(prefix, sizeof prefix);
+    struct cache *strange = driver->open();
+    set_text(*state, "k", "ours", 60);
+    assert_value(same, "k", "ours");
+    assert_value(strange, "k", NULL);
+    begin_to_hear(*state, same);
+    OK(cache_publish(strange, "bell", "9", &err));
+    OK(cache_publish(same, "bell", "0", &err));
+    assert_int_equal(wait_heard(1), 1);
+    assert_int_equal(read_ear(&ear.odd), 0);
+    cache_close(same);
+    cache_close(strange);
+}
+
 #define ROW(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -227,6 +401,11 @@ int main(void)
         ROW(sizes_are_checked),
         ROW(counters_count_and_end),
         ROW(a_ticket_is_taken_once),
+        ROW(messages_reach_who_listens),
+        ROW(messages_have_bounds),
+        ROW(closing_ends_listening),
+        ROW(nobody_needs_to_listen),
+        ROW(others_values_are_others),
     };
     struct CMUnitTest tests[ARRAY_LEN(drivers) * ARRAY_LEN(suite)];
     for (size_t i = 0; i < ARRAY_LEN(tests); i++) {

@@ -13,14 +13,23 @@ struct cache {
     struct metric_series *hit, *miss;
 };
 
-static const struct cache_driver *const drivers[] = {&cache_mem};
+/* What stands before the colon of a URL. */
+static const struct {
+    const char *scheme;
+    const struct cache_driver *driver;
+} schemes[] = {
+    {"mem", &cache_mem},
+    {"redis", &cache_redis},
+    {"rediss", &cache_redis},
+    {"sentinel", &cache_redis},
+};
 
 static const struct cache_driver *find_driver(const char *url)
 {
-    for (size_t i = 0; i < ARRAY_LEN(drivers); i++) {
-        size_t n = strlen(drivers[i]->scheme);
-        if (strncmp(url, drivers[i]->scheme, n) == 0 && url[n] == ':')
-            return drivers[i];
+    for (size_t i = 0; i < ARRAY_LEN(schemes); i++) {
+        size_t n = strlen(schemes[i].scheme);
+        if (strncmp(url, schemes[i].scheme, n) == 0 && url[n] == ':')
+            return schemes[i].driver;
     }
     return NULL;
 }
@@ -30,8 +39,10 @@ enum err_code cache_open(const struct cache_options *options, struct cache **ret
     *ret = NULL;
     const struct cache_driver *driver = find_driver(options->url);
     if (!driver)
-        return err_set(err, ERR_USAGE,
-                       "'%.100s' is no cache that sonde knows; give mem:", options->url);
+        return err_set(err, ERR_USAGE, /* a mistyped URL may hold a password */
+                       "'%.100s' is no cache that sonde knows; give mem:, redis://host, "
+                       "rediss://host or sentinel://host,host/master",
+                       strchr(options->url, '@') ? "what was given" : options->url);
     void *self = NULL;
     enum err_code rc = driver->open(options, &self, err);
     if (rc != ERR_OK)

@@ -7,7 +7,7 @@
 #include "cache.h"
 
 struct cache_driver {
-    const char *scheme; /* "mem": what stands before the colon of the URL */
+    const char *scheme; /* "mem", "redis": its name; cache.c knows which URLs are its */
     enum err_code (*open)(const struct cache_options *options, void **ret_self, struct err *err);
     void (*close)(void *self);
     enum err_code (*ping)(void *self, struct err *err);
@@ -24,5 +24,6 @@ struct cache_driver {
 };
 
 extern const struct cache_driver cache_mem;
+extern const struct cache_driver cache_redis;
 
 #endif

@@ -149,7 +149,7 @@ static void hits_and_misses_are_counted(void **state)
 static void urls_are_checked(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"", "mem", "mem:x", "memory:", "redis://x"};
+    static const char *const bad[] = {"", "mem", "mem:x", "memory:", "redi:", "redisx://x"};
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         struct cache *none = NULL;
         assert_int_equal(cache_open(&(struct cache_options){.url = bad[i]}, &none, &err),
