@@ -21,7 +21,8 @@ struct blob {
     struct metric_series *put, *open, *del, *list;
 };
 
-static const struct blob_driver *const drivers[] = {&blob_fs, &blob_fault};
+static const struct blob_driver *const drivers[] = {&blob_fs, &blob_fault, &blob_s3,
+                                                    &blob_s3_clear};
 
 const char *blob_bucket_name(enum blob_bucket bucket)
 {
@@ -43,7 +44,9 @@ const struct blob_driver *blob_find_driver(const char *url, const char **ret_res
             return drivers[i];
         }
     }
-    err_set(err, ERR_USAGE, "'%.100s' is no storage that sonde knows; give fs:/path/to/folder",
+    err_set(err, ERR_USAGE,
+            "'%.100s' is no storage that sonde knows; give fs:/path/to/folder, s3://host[:port] or "
+            "s3+http://host[:port]",
             url);
     return NULL;
 }

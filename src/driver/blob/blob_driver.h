@@ -27,6 +27,8 @@ struct blob_driver {
 
 extern const struct blob_driver blob_fs;
 extern const struct blob_driver blob_fault;
+extern const struct blob_driver blob_s3;       /* "s3": TLS */
+extern const struct blob_driver blob_s3_clear; /* "s3+http" */
 
 /* The driver of a URL and what stands behind its scheme; NULL and ERR_USAGE when there is none. */
 const struct blob_driver *blob_find_driver(const char *url, const char **ret_rest, struct err *err);
