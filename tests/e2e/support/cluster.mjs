@@ -8,7 +8,8 @@
 //   c.conf                 the file that all of them read, written with mode 600
 //   await c.stop()         also done at the end of the test file
 //
-// servers: which of postgres, swift, rabbitmq, redis; what is left out is sonde's own, and then `settings` has to
+// conf: a file of the test's own; where the servers are then comes through the environment (secretFiles: passwords as
+// files that variables name). servers: which of postgres, swift, rabbitmq, redis; what is left out is sonde's own, and then `settings` has to
 // name what is shared, such as { blob: { url: 'fs:/shared/folder' } }.
 import { execFile } from 'node:child_process';
 import { createHash, createHmac } from 'node:crypto';
@@ -32,6 +33,16 @@ function sections(environment) {
     if (at && value !== null && value !== undefined && value !== '') (conf[at[1].toLowerCase()] ??= {})[at[2].toLowerCase()] = value;
   }
   return conf;
+}
+
+// The secrets in files, and the variables that name these instead.
+function intoFiles(dir, environment) {
+  mkdirSync(dir, { recursive: true, mode: 0o700 });
+  return Object.fromEntries(Object.entries(environment).map(([name, value]) => {
+    if (!/_(PASSWORD|SECRET)$/.test(name) || !value) return [name, value];
+    writeFileSync(join(dir, name), `${value}\n`, { mode: 0o600 });
+    return [`${name}_FILE`, join(dir, name)];
+  }));
 }
 
 export function writeConf(path, conf) {
@@ -132,19 +143,20 @@ function keysOf(settings) {
 // --- the cluster
 
 export async function cluster({ dir = mkdtempSync(join(tmpdir(), 'sonde-cluster-')), roles = [['upload'], ['inference'], ['keeper']],
-  servers = everyKind, options = {}, settings = {}, args = [], env = {}, conf, with: extra = {} } = {}) {
+  servers = everyKind, options = {}, settings = {}, args = [], env = {}, conf, secretFiles = false, with: extra = {} } = {}) {
   const began = performance.now();
   const started = await startServers({ dir: join(dir, 'servers'), servers, options });
   const all = sections(started.settings);
   for (const [section, rows] of Object.entries(settings)) all[section] = { ...all[section], ...rows };
   // A file of the test's own, with the servers by way of the environment, or one that says it all.
   const file = conf ?? writeConf(join(dir, 'sonde.conf'), all);
+  const given = secretFiles ? intoFiles(join(dir, 'secrets'), started.settings) : started.settings;
   const ports = await Promise.all(roles.map(freePort));
   const processes = roles.map((own, i) => {
     const data = join(dir, `data-${i}`);
     mkdirSync(data, { recursive: true, mode: 0o700 });
     return new Sonde({ name: `${own.join('+')}-${i}`, roles: own, data, port: ports[i], with: extra,
-      args: ['--config', file, '--role', own.join(' '), ...args], env: { ...(conf ? started.settings : {}), ...env } });
+      args: ['--config', file, '--role', own.join(' '), ...args], env: { ...(conf ? given : {}), ...env } });
   });
   let stopped = false;
   const stop = async () => {
