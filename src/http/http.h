@@ -170,6 +170,7 @@ struct http_config {
     int local_reads;
     const struct http_route *routes;
     size_t n_routes;
+    const char *elsewhere; /* not NULL: no page here, and this is said of every other path */
     void *app;
     struct pool *workers; /* outlives the server */
 };

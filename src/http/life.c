@@ -194,7 +194,10 @@ static enum err_code find_route(struct http_request *request, struct err *err)
         request->handle = match.route->handle;
         return ERR_OK;
     }
-    if (static_has(request)) {
+    const char *elsewhere = request->server->config.elsewhere;
+    if (!match.allow && elsewhere)
+        return err_set(err, ERR_NO_ROUTE, "%s", elsewhere);
+    if (!elsewhere && static_has(request)) {
         request->page = 1;
         return ERR_OK;
     }

@@ -43,6 +43,11 @@ enum err_code status_get(struct http_request *request, void *ctx, struct err *er
         return err_set(err, id ? ERR_NO_SUCH : ERR_BAD_REQUEST,
                        id ? "'%.60s' is no id of an analysis" : "the query needs ?id=%s",
                        id ? id : "…");
+    _cleanup_free_ char *known = cached_get(app, CACHED_STATUS, id);
+    if (known) {
+        http_reply_text(request, 200, "application/json", known);
+        return ERR_OK;
+    }
     enum err_code rc = store_get_status(app->db, id, &a, err);
     if (rc != ERR_OK)
         return rc;
@@ -61,6 +66,8 @@ enum err_code status_get(struct http_request *request, void *ctx, struct err *er
                          a.verdict[0] ? a.verdict : "null", a.verdict[0] ? "\"" : "");
     if (!a.error_code[0]) {
         snprintf(buf + at, sizeof buf - at, ",\"error\":null}");
+        if (a.status == STORE_DONE)
+            cached_put(app, CACHED_STATUS, id, buf);
         http_reply_text(request, 200, "application/json", buf);
         return ERR_OK;
     }
@@ -114,11 +121,15 @@ enum err_code analyses_delete(struct http_request *request, void *ctx, struct er
     struct app *app = ctx;
     struct store_analysis a;
     enum err_code rc = path_analysis(request, app, &a, err);
-    if (rc == ERR_OK)
+    if (rc == ERR_OK) {
+        cached_forget(app, a.id);
         rc = store_delete(app->db, a.id, err);
+    }
     if (rc != ERR_OK)
         return rc;
-    keeper_sweep(app); /* the files go before the answer does */
+    cached_forget(app, a.id); /* what was read before the commit and kept after the first; when the
+                                 cache does not answer, the event thread goes on trying */
+    keeper_sweep(app);        /* the files go before the answer does */
     keeper_look(app);
     waiters_report(app->waiters, a.id);
     http_reply_empty(request, 204);
@@ -221,22 +232,33 @@ static enum err_code result_csv(struct http_request *request, const char *result
     return reply_csv(request, out, &text, &size, "timeline.csv", err);
 }
 
-enum err_code analyses_result(struct http_request *request, void *ctx, struct err *err)
+static enum err_code get_result(struct http_request *request, struct app *app, char **ret,
+                                struct err *err)
 {
-    struct app *app = ctx;
     struct store_analysis a;
-    char *result = NULL;
-    const char *format = http_query(request, "format");
+    const char *id = http_path_param(request, "id");
+    if (id_valid(id) && (*ret = cached_get(app, CACHED_RESULT, id)))
+        return ERR_OK;
     enum err_code rc = path_analysis(request, app, &a, err);
     if (rc == ERR_OK)
-        rc = store_get_result(app->db, a.id, &result, err);
-    if (rc != ERR_OK)
-        return rc;
-    if (!result)
+        rc = store_get_result(app->db, a.id, ret, err);
+    if (rc == ERR_OK && *ret)
+        cached_put(app, CACHED_RESULT, a.id, *ret);
+    if (rc == ERR_OK && !*ret)
         return err_set(err, ERR_NO_SUCH,
                        a.status == STORE_FAILED ? "the analysis failed, there is no result"
                                                 : "there is no result yet: the analysis is %s",
                        store_status_name(a.status));
+    return rc;
+}
+
+enum err_code analyses_result(struct http_request *request, void *ctx, struct err *err)
+{
+    char *result = NULL;
+    const char *format = http_query(request, "format");
+    enum err_code rc = get_result(request, ctx, &result, err);
+    if (rc != ERR_OK)
+        return rc;
     if (format && strcmp(format, "csv") == 0) {
         rc = result_csv(request, result, err);
         free(result);

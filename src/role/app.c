@@ -15,20 +15,33 @@
 #include "../http/client.h"
 #include "../nn/nn.h"
 #include "../obs/metrics.h"
+#include "../os/clock.h"
 #include "../os/disk.h"
 #include "roles.h"
 
 #define WORKER_QUEUE_MAX 4096
 #define GRACE_SECONDS    10
 
-/* --- the data folder: lock, sonde.db, blobs/, spool/, mail/ */
+/* --- the data folder: lock, sonde.db, blobs/, spool/, mail/; of those the ones that are not kept
+ * on servers */
+
+/* Allocated: where the database's file is, NULL when it is no file. */
+static char *db_file(const struct app_settings *settings)
+{
+    static const char scheme[] = "sqlite:";
+    if (!settings->db.url)
+        return xasprintf("%s/sonde.db", settings->data);
+    return strncmp(settings->db.url, scheme, strlen(scheme)) == 0
+               ? xstrdup(settings->db.url + strlen(scheme))
+               : NULL;
+}
 
 static enum err_code open_folder(struct app *app, int exclusive, struct err *err)
 {
     const char *data = app->settings.data;
     uint64_t left = 0;
-    _cleanup_free_ char *file = xasprintf("%s/sonde.db", data);
-    if (!exclusive && access(file, F_OK) != 0)
+    _cleanup_free_ char *file = db_file(&app->settings);
+    if (!exclusive && file && access(file, F_OK) != 0)
         return err_set_errno(err, err_from_errno(errno), errno, "there is no sonde data in %s",
                              data);
     enum err_code rc = disk_make_folder(data, err);
@@ -56,11 +69,11 @@ static int first_blob(void *ctx, const char *key, uint64_t size, int64_t modifie
  * delete them. So a database that got lost is said, and not made anew. */
 static enum err_code check_not_lost(struct app *app, struct err *err)
 {
-    _cleanup_free_ char *file = xasprintf("%s/sonde.db", app->settings.data);
-    _cleanup_free_ char *wal = xasprintf("%s-wal", file);
+    _cleanup_free_ char *file = db_file(&app->settings);
+    _cleanup_free_ char *wal = file ? xasprintf("%s-wal", file) : NULL;
     struct stat st;
     int any = 0;
-    if (stat(file, &st) == 0 ? st.st_size > 0 || access(wal, F_OK) == 0 : errno != ENOENT)
+    if (!file || stat(file, &st) == 0 ? st.st_size > 0 || access(wal, F_OK) == 0 : errno != ENOENT)
         return ERR_OK;
     enum err_code rc = blob_list(app->blob, BLOB_RAW, first_blob, &any, err);
     if (rc == ERR_OK && any)
@@ -91,6 +104,8 @@ enum err_code app_open_data(const struct app_settings *settings, int exclusive, 
         db.url = db_url;
     if (rc == ERR_OK)
         rc = db_open(&db, &app->db, err);
+    if (rc == ERR_OK)
+        app->shared = (db_caps(app->db) & DB_CAP_SHARED) != 0;
     if (rc == ERR_OK && migrate)
         rc = store_migrate(app->db, &applied, err);
     if (applied > 0)
@@ -164,6 +179,7 @@ static void changed(void *ctx)
 {
     struct app *app = ctx;
     bell_ring(&app->changed);
+    bell_ring(&app->news);
 }
 
 static enum err_code open_rest(struct app *app, struct err *err)
@@ -174,12 +190,14 @@ static enum err_code open_rest(struct app *app, struct err *err)
     if (!cache.url)
         cache.url = "mem:";
     struct mail_options mail = {.url = mail_url, .from = "sonde <sonde@localhost>"};
-    enum err_code rc = queue_recover(app->queue, &returned, err);
+    /* What another process has leased is being worked on. */
+    enum err_code rc = app->shared ? ERR_OK : queue_recover(app->queue, &returned, err);
     if (returned > 0)
         log_event(LOG_LEVEL_INFO, "jobs of the last run start again",
                   LOG_I("labels.count", returned));
     if (rc == ERR_OK)
         rc = cache_open(&cache, &app->cache, err);
+    app->cached = rc == ERR_OK && cache_shared(app->cache) && !(db_caps(app->db) & DB_CAP_LOCAL);
     if (rc == ERR_OK)
         rc = mail_open(&mail, &app->mail, err);
     if (rc == ERR_OK)
@@ -188,9 +206,9 @@ static enum err_code open_rest(struct app *app, struct err *err)
         rc = http_client_setup(err);
     if (rc == ERR_OK)
         rc = routes_openapi(&app->openapi, err);
-    if (rc == ERR_OK)
+    if (rc == ERR_OK && (app->settings.roles & ROLE_UPLOAD))
         rc = events_open(app, err);
-    return rc;
+    return rc == ERR_OK ? tell_open(app, err) : rc;
 }
 
 static enum err_code start_thread(pthread_t *thread, const char *name, void *(*run)(void *),
@@ -208,8 +226,10 @@ static enum err_code start_thread(pthread_t *thread, const char *name, void *(*r
 static enum err_code start_roles(struct app *app, struct err *err)
 {
     enum err_code rc = start_thread(&app->relay_thread, "relay", relay_run, app, err);
-    if (rc == ERR_OK)
+    if (rc == ERR_OK && (app->settings.roles & ROLE_UPLOAD))
         rc = start_thread(&app->events_thread, "events", events_run, app, err);
+    if (rc == ERR_OK && cache_shared(app->cache))
+        rc = start_thread(&app->tell_thread, "tell", tell_run, app, err);
     if (rc == ERR_OK)
         rc = start_thread(&app->keeper_thread, "keeper", keeper_run, app, err);
     if (rc == ERR_OK)
@@ -219,19 +239,31 @@ static enum err_code start_roles(struct app *app, struct err *err)
 
 static enum err_code listen_http(struct app *app, struct err *err)
 {
+    int whole = (app->settings.roles & ROLE_UPLOAD) != 0;
     struct http_config config = {
         .listen = app->settings.listen,
         .upload_max = app->settings.upload_max,
         .spool = app->spool,
         .web_dir = app->settings.web_dir,
         .hosts = app->settings.hosts,
-        .local_reads = (db_caps(app->db) & DB_CAP_LOCAL) != 0,
-        .routes = app_routes,
-        .n_routes = app_n_routes,
+        .local_reads = (db_caps(app->db) & DB_CAP_LOCAL) && !cache_shared(app->cache),
+        .routes = whole ? app_routes : app_probe_routes,
+        .n_routes = whole ? app_n_routes : app_n_probe_routes,
+        .elsewhere = whole ? NULL
+                           : "this process only works in the background; the page and the API are "
+                             "at a process with the role upload",
         .app = app,
         .workers = app->workers,
     };
     return http_server_start(&config, &app->http, err);
+}
+
+static void name_model(struct app *app)
+{
+    const struct nn_model *model = detector_model(app->detector);
+    const char *name = nn_model_meta(model, "name");
+    snprintf(app->model_name, sizeof app->model_name, "%s", name ? name : "unnamed");
+    snprintf(app->model_sha256, sizeof app->model_sha256, "%s", nn_model_sha256(model));
 }
 
 enum err_code app_start(const struct app_settings *settings, struct detector *detector,
@@ -239,19 +271,24 @@ enum err_code app_start(const struct app_settings *settings, struct detector *de
 {
     struct app *app = xalloc(sizeof *app);
     enum err_code rc = app_open_data(settings, 1, 1, app, err);
+    if (rc == ERR_OK && (settings->roles & ROLE_INFERENCE) && (!detector || !media)) {
+        app_close_data(app);
+        rc = err_set(err, ERR_INTERNAL, "inference needs a detector and a decoder");
+    }
     if (rc != ERR_OK) {
         free(app);
         return rc;
     }
-    const char *name = nn_model_meta(detector_model(detector), "name");
     app->detector = detector;
     app->media = media;
     app->started_ms = time_now_ms();
     app->waiters = waiters_new();
-    snprintf(app->model_name, sizeof app->model_name, "%s", name ? name : "unnamed");
-    snprintf(app->model_sha256, sizeof app->model_sha256, "%s",
-             nn_model_sha256(detector_model(detector)));
+    if (detector)
+        name_model(app);
+    id_new(app->instance);
+    store_set_origin(app->instance);
     bell_init(&app->changed);
+    bell_init(&app->news);
     store_on_change(changed, app);
     rc = open_rest(app, err);
     if (rc == ERR_OK) {
@@ -277,10 +314,20 @@ static void join(pthread_t *thread)
     *thread = 0;
 }
 
+/* Time for whoever sends requests here to see that it should not. */
+static void drain(struct app *app)
+{
+    atomic_store(&app->draining, 1);
+    for (double until = clock_seconds() + (app->http ? app->settings.drain_seconds : 0);
+         clock_seconds() < until;)
+        usleep(20000);
+}
+
 struct app *app_stop(struct app *app)
 {
     if (!app)
         return NULL;
+    drain(app);
     atomic_store(&app->stopping, 1);
     waiters_report_all(app->waiters); /* nobody is kept waiting for what will not come */
     ws_hub_stop(app->hub); /* before the server: libmicrohttpd may not end under a socket that it
@@ -288,18 +335,24 @@ struct app *app_stop(struct app *app)
     app->http = http_server_stop(app->http, GRACE_SECONDS);
     consumers_stop(app);
     bell_ring(&app->changed);
+    bell_ring(&app->news);
     join(&app->keeper_thread);
     join(&app->events_thread);
+    join(&app->tell_thread);
+    atomic_store(&app->relay_stop, 1);
+    bell_ring(&app->changed);
     join(&app->relay_thread);
     app->workers = pool_free(app->workers);
+    app->cache = cache_close(app->cache); /* before the hub: what it hears goes there */
     app->hub = ws_hub_free(app->hub);
     metrics_unhook(app);
     store_on_change(NULL, NULL);
     app->waiters = waiters_free(app->waiters);
     app->mail = mail_close(app->mail);
-    app->cache = cache_close(app->cache);
     json_decref(app->openapi);
     bell_done(&app->changed);
+    bell_done(&app->news);
+    store_set_origin("");
     app_close_data(app);
     free(app);
     return NULL;

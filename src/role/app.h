@@ -7,14 +7,17 @@
  *
  *   gateway    pages, health, metrics, info, OpenAPI          health.c routes.c
  *   upload     takes recordings in                            upload.c
- *   analyses   lists, shows, deletes, reruns                  analyses.c present.c
+ *   analyses   lists, shows, deletes, reruns                  analyses.c present.c cached.c
  *   events     WebSocket, Prefer: wait                        events.c waiters.c
  *   relay      outbox -> queue                                relay.c
+ *   tell       changes and progress -> other processes        tell.c
  *   intake     medical_data -> ml_inference                   intake.c
  *   inference  ml_inference, stability -> results             inference.c
  *   webhooks   tells others                                   webhooks.c
  *   keeper     retention, expiry, sweeping, gauges            keeper.c
- */
+ *
+ * Of these a process starts what its settings.roles ask for; health, relay, tell and the keeper's
+ * gauges are in every one. */
 #ifndef SONDE_ROLE_APP_H
 #define SONDE_ROLE_APP_H
 
@@ -66,9 +69,12 @@ struct waiters;
 
 struct app {
     struct app_settings settings;
-    struct detector *detector;
-    struct media_service *media;
+    struct detector *detector;   /* may be NULL without ROLE_INFERENCE */
+    struct media_service *media; /* likewise */
     char model_name[64], model_sha256[SHA256_HEX];
+    char instance[ID_TEXT]; /* of this run of this process */
+    int shared;             /* other processes use the database, too */
+    int cached; /* final answers are kept in the cache: it is shared, the database far */
 
     int lock_fd;
     char *spool;
@@ -83,9 +89,12 @@ struct app {
     struct waiters *waiters;
     json_t *openapi;
 
-    atomic_int stopping;
-    struct bell changed; /* rung after every commit that grew the outbox or the events */
-    pthread_t relay_thread, events_thread, keeper_thread;
+    atomic_int draining; /* no new work, please: /readyz says so before the address closes */
+    atomic_int stopping, relay_stop;
+    atomic_int leads;    /* this process is the one keeper at the moment */
+    struct bell changed; /* rung after every commit here that grew the outbox or the events */
+    struct bell news;    /* and also after those of other processes */
+    pthread_t relay_thread, events_thread, keeper_thread, tell_thread;
     struct consumers *consumers;
     int64_t started_ms;
 
@@ -94,16 +103,19 @@ struct app {
     atomic_int model_ok;
 };
 
-/* Opens the data folder and starts every role; returns when the address answers. The engine
- * (detector, media) stays the caller's. */
+/* Opens the data folder and starts the roles; returns when the address answers. The engine
+ * (detector, media) stays the caller's; without ROLE_INFERENCE both may be NULL (then the page is
+ * not told about the model: give the detector where there is ROLE_UPLOAD). */
 enum err_code app_start(const struct app_settings *settings, struct detector *detector,
                         struct media_service *media, struct app **ret, struct err *err) MUST_CHECK;
-/* Stops accepting, lets requests finish, hands jobs back, closes. */
+/* Says so in /readyz for drain_seconds, stops accepting, lets requests finish, hands jobs back,
+ * closes. */
 struct app *app_stop(struct app *app);
 
 /* Database, blobs and queue as `settings` says, without the server: for doctor, jobs, backup. With
- * `exclusive` the data folder is locked (ERR_DATA_IN_USE while a server runs on it). Only settings,
- * db, blob, queue, lock_fd, spool are set. */
+ * `exclusive` the data folder is locked (ERR_DATA_IN_USE while a server runs on it; on shared
+ * servers each process has a folder of its own). Only settings, db, blob, queue, lock_fd, spool and
+ * shared are set. */
 enum err_code app_open_data(const struct app_settings *settings, int exclusive, int migrate,
                             struct app *ret, struct err *err) MUST_CHECK;
 void app_close_data(struct app *app);

@@ -1,11 +1,14 @@
 /* Live updates: from the store's events to WebSockets, and to requests that wait.
  *
  * The event thread reads what the store has noted since it last looked, once per commit at most,
- * and broadcasts each analysis as it is then. A connection has to show a ticket (from POST
+ * and broadcasts each analysis as it is then. It hears of commits here and, by way of the cache, of
+ * those of other processes; else it looks each second. It also makes the cache forget what was
+ * deleted, whoever deleted it. A connection has to show a ticket (from POST
  * /api/v1/events/tickets, so a page of another site cannot listen) within HELLO_SECONDS. The hub's
  * thread only parses; what asks the cache or the database runs on a worker. */
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "../base/log.h"
 #include "../base/mem.h"
@@ -19,6 +22,8 @@
 #define PING_SECONDS   20
 #define RESUME_MAX     1000 /* events sent again to one that was away; more: reload */
 #define PUMP_BATCH     500
+#define NEWS_PAUSE_US  20000 /* between two looks on a shared database: others' commits are many */
+#define FORGET_MAX     10000
 #define CLOSE_TICKET   4401
 #define CLOSE_NO_HELLO 4408
 
@@ -71,7 +76,7 @@ static json_t *event_json(struct app *app, const struct store_event *event)
 
 void events_progress(struct app *app, const char *id, double progress)
 {
-    if (ws_count(app->hub) == 0)
+    if (!app->hub || ws_count(app->hub) == 0)
         return;
     json_t *json = json_object();
     json_object_set_new(json, "type", json_string("progress"));
@@ -107,6 +112,29 @@ static int told_later(const struct seen *seen, size_t at)
     return 0;
 }
 
+/* Ids that the cache could not be told of yet. */
+struct forgetting {
+    size_t count, cap;
+    char (*list)[ID_TEXT];
+};
+
+static void forget(struct app *app, struct forgetting *f, const char *id)
+{
+    if (cached_forget(app, id))
+        return;
+    if (try_grow(&f->list, &f->cap, f->count, sizeof *f->list, FORGET_MAX) == 0)
+        memcpy(f->list[f->count++], id, ID_TEXT);
+    else
+        log_event(LOG_LEVEL_WARN, "the cache may answer of something deleted for up to an hour",
+                  LOG_T("labels.analysis", id));
+}
+
+static void forget_again(struct app *app, struct forgetting *f)
+{
+    while (f->count > 0 && cached_forget(app, f->list[f->count - 1]))
+        f->count--;
+}
+
 static void tell(struct app *app, const struct seen *seen)
 {
     for (size_t i = 0; i < seen->count; i++) {
@@ -127,11 +155,12 @@ static void tell(struct app *app, const struct seen *seen)
 void *events_run(void *ctx)
 {
     struct app *app = ctx;
+    struct forgetting forgetting = {0};
     struct seen seen = {.app = app};
     uint64_t rung = 0;
     struct err err;
     while (store_last_event(app->db, &seen.last, &err) != ERR_OK && !atomic_load(&app->stopping))
-        bell_wait(&app->changed, &rung, 1);
+        bell_wait(&app->news, &rung, 1);
     while (!atomic_load(&app->stopping)) {
         int complete = 1;
         static struct log_limit limit;
@@ -140,12 +169,20 @@ void *events_run(void *ctx)
             if (log_allowed(&limit, 10, NULL))
                 log_error(LOG_LEVEL_ERROR, "events cannot be read", &err);
         } else {
+            for (size_t i = 0; i < seen.count; i++)
+                if (seen.list[i].deleted)
+                    forget(app, &forgetting, seen.list[i].analysis_id);
             tell(app, &seen);
         }
+        forget_again(app, &forgetting);
         double next = waiters_tick(app->waiters, 1.0);
-        if (seen.count < PUMP_BATCH)
-            bell_wait(&app->changed, &rung, next);
+        if (seen.count < PUMP_BATCH) {
+            bell_wait(&app->news, &rung, next);
+            if (app->shared)
+                usleep(NEWS_PAUSE_US);
+        }
     }
+    free(forgetting.list);
     free(seen.list);
     return NULL;
 }

@@ -101,19 +101,28 @@ static enum err_code try_cache(struct app *app, struct err *err)
     return cache_ping(app->cache, err);
 }
 
+/* Without a shared cache live updates are slower and the database is asked more often: that is
+ * told, but no reason to send clients elsewhere. */
 static const struct {
     const char *name;
+    unsigned roles;
+    int vital;
     enum err_code (*try)(struct app *, struct err *);
 } parts[] = {
-    {"model", try_detector}, {"db", try_db},       {"blob", try_blob},
-    {"queue", try_queue},    {"cache", try_cache},
+    {"model", ROLE_INFERENCE, 1, try_detector},
+    {"db", ROLE_ALL, 1, try_db},
+    {"blob", ROLE_ALL, 1, try_blob},
+    {"queue", ROLE_ALL, 1, try_queue},
+    {"cache", ROLE_ALL, 0, try_cache},
 };
 
 static json_t *try_parts(struct app *app, int *ret_ready)
 {
     json_t *json = json_object(), *checks = json_array();
-    *ret_ready = !atomic_load(&app->stopping);
+    *ret_ready = !atomic_load(&app->draining);
     for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
+        if (!(parts[i].roles & app->settings.roles))
+            continue;
         struct err err = {0};
         double started = clock_seconds();
         int ok = parts[i].try(app, &err) == ERR_OK;
@@ -125,7 +134,7 @@ static json_t *try_parts(struct app *app, int *ret_ready)
         if (!ok)
             json_object_set_new(check, "error", json_string(err.text));
         json_array_append_new(checks, check);
-        *ret_ready = *ret_ready && ok;
+        *ret_ready = *ret_ready && (ok || !parts[i].vital);
     }
     json_object_set_new(json, "status", json_string(*ret_ready ? "ready" : "not ready"));
     json_object_set_new(json, "checks", checks);
@@ -138,19 +147,32 @@ enum err_code health_ready(struct http_request *request, void *ctx, struct err *
     static char *text;
     static int ready;
     static double at;
+    static int trying, drained;
     struct app *app = ctx;
     (void)err;
     pthread_mutex_lock(&lock);
-    if (!text || clock_seconds() - at > READY_SECONDS || atomic_load(&app->stopping)) {
-        json_t *json = try_parts(app, &ready);
-        free(text);
-        text = json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(6));
+    int draining = atomic_load(&app->draining);
+    /* Asking a server that is away takes long: one request does, the others get the last answer, so
+     * that probes do not take every worker. */
+    if (!text || ((clock_seconds() - at > READY_SECONDS || draining != drained) && !trying)) {
+        int now_ready = 0;
+        trying = 1;
+        pthread_mutex_unlock(&lock);
+        json_t *json = try_parts(app, &now_ready);
+        char *now = json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(6));
         json_decref(json);
+        pthread_mutex_lock(&lock);
+        free(text);
+        text = now;
+        ready = now_ready;
+        drained = draining;
+        trying = 0;
         at = clock_seconds();
     }
-    if (!ready)
+    int say = ready && !draining;
+    if (!say)
         http_reply_header(request, "Retry-After", "5");
-    http_reply_text(request, ready ? 200 : 503, "application/json", text ? text : "{}");
+    http_reply_text(request, say ? 200 : 503, "application/json", text ? text : "{}");
     pthread_mutex_unlock(&lock);
     return ERR_OK;
 }
@@ -200,15 +222,16 @@ static json_t *days_json(double days)
 enum err_code health_info(struct http_request *request, void *ctx, struct err *err)
 {
     struct app *app = ctx;
-    const struct media_limits *limits = media_service_limits(app->media);
+    double recording_s =
+        app->media ? media_service_limits(app->media)->max_seconds : MEDIA_MAX_SECONDS_DEFAULT;
     json_t *json = json_object(), *part;
     (void)err;
     json_object_set_new(json, "version", json_string(SONDE_VERSION));
-    json_object_set_new(json, "model", model_json(app));
+    json_object_set_new(json, "model", app->detector ? model_json(app) : json_null());
     part = json_object();
     json_object_set_new(part, "upload_bytes", json_integer((json_int_t)app->settings.upload_max));
     json_object_set_new(part, "files_per_upload", json_integer(HTTP_FILES_MAX));
-    json_object_set_new(part, "recording_s", json_real(limits->max_seconds));
+    json_object_set_new(part, "recording_s", json_real(recording_s));
     json_object_set_new(part, "waiting", json_integer((json_int_t)app->settings.queue_max));
     json_object_set_new(json, "limits", part);
     part = json_object(); /* null: for ever */

@@ -3,9 +3,10 @@
  * once.
  *
  * The recording is read from storage and hashed again: what is judged are the bytes that were
- * accepted, or nothing. The lease is prolonged while the work goes on; when it is lost, or the
- * program ends, the work is dropped. The result is written under a condition of the store, so that
- * of two deliveries one counts. */
+ * accepted, or nothing. The lease is prolonged while the work goes on (consumers.c); when it is
+ * lost, or the program ends, the work is dropped. The result is written under a condition of the
+ * store, so that of two deliveries one counts; and a worker that was overtaken while it slept can
+ * neither fail nor requeue what the other one is at (`runs`). */
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -20,17 +21,17 @@
 #include "../os/clock.h"
 #include "roles.h"
 
-#define LEASE_SECONDS  60
-#define EXTEND_SECONDS 15
-#define TELL_SECONDS   0.25
-#define ANALYSTS_MAX   256
+#define LEASE_SECONDS 60
+#define TELL_SECONDS  0.25
+#define ANALYSTS_MAX  256
+#define HEARD_MAX     512 /* of other processes, remembered */
+#define HEARD_SECONDS 30
 
-/* What each thread is at, for those who ask. */
+/* What each thread is at, for those who ask; and what other processes told of theirs, the oldest
+ * giving way. */
 static pthread_mutex_t slots_lock = PTHREAD_MUTEX_INITIALIZER;
-static struct slot {
-    char id[ID_TEXT];
-    double progress;
-} slots[ANALYSTS_MAX];
+static struct inference_now slots[ANALYSTS_MAX], others[HEARD_MAX];
+static double others_at[HEARD_MAX];
 
 struct analyst {
     struct analysis *analysis;
@@ -44,7 +45,7 @@ struct hearing {
     struct analyst *me;
     const struct queue_message *message;
     const char *id;
-    double extend_at, tell_at;
+    double tell_at;
     int lost; /* the lease, or the analysis */
     struct detect_state state;
     int quiet; /* nobody is told how far it is */
@@ -53,12 +54,45 @@ struct hearing {
 double inference_progress(const char *id)
 {
     double progress = -1;
+    double now = clock_seconds();
     pthread_mutex_lock(&slots_lock);
+    for (int i = 0; i < HEARD_MAX; i++)
+        if (strcmp(others[i].id, id) == 0 && now - others_at[i] < HEARD_SECONDS)
+            progress = others[i].progress;
     for (int i = 0; i < ANALYSTS_MAX; i++)
         if (strcmp(slots[i].id, id) == 0)
             progress = slots[i].progress;
     pthread_mutex_unlock(&slots_lock);
     return progress;
+}
+
+void inference_heard(const char *id, double progress)
+{
+    int at = 0;
+    pthread_mutex_lock(&slots_lock);
+    for (int i = 0; i < HEARD_MAX; i++) {
+        if (strcmp(others[i].id, id) == 0) {
+            at = i;
+            break;
+        }
+        if (others_at[i] < others_at[at])
+            at = i;
+    }
+    snprintf(others[at].id, sizeof others[at].id, "%s", id);
+    others[at].progress = progress;
+    others_at[at] = clock_seconds();
+    pthread_mutex_unlock(&slots_lock);
+}
+
+size_t inference_running(struct inference_now *list, size_t cap)
+{
+    size_t n = 0;
+    pthread_mutex_lock(&slots_lock);
+    for (int i = 0; i < ANALYSTS_MAX && n < cap; i++)
+        if (slots[i].id[0] && slots[i].progress >= 0)
+            list[n++] = slots[i];
+    pthread_mutex_unlock(&slots_lock);
+    return n;
 }
 
 static void set_slot(int slot, const char *id, double progress)
@@ -99,15 +133,12 @@ static int hear(void *ctx, const struct detect_state *state)
     h->state = *state;
     if (atomic_load(&h->app->stopping))
         return 1;
-    if (now >= h->extend_at) {
-        h->extend_at = now + EXTEND_SECONDS;
-        h->lost = queue_extend(h->app->queue, h->message, LEASE_SECONDS, NULL) == ERR_CONFLICT;
-    }
     if (now >= h->tell_at) {
         struct store_analysis a;
         h->tell_at = now + TELL_SECONDS;
-        if (store_get_status(h->app->db, h->id, &a, NULL) == ERR_NO_SUCH) {
-            h->lost = 1; /* deleted: nobody is to listen to it any more */
+        if (consumers_lost(h->app, h->message) ||
+            store_get_status(h->app->db, h->id, &a, NULL) == ERR_NO_SUCH) {
+            h->lost = 1; /* another's now; or deleted: nobody is to listen to it any more */
         } else if (!h->quiet && state->share >= 0) {
             set_slot(h->me->slot, h->id, state->share);
             events_progress(h->app, h->id, state->share);
@@ -206,7 +237,9 @@ static enum err_code judge(struct hearing *h, const struct store_analysis *a, in
         return rc;
     }
     int stale = 0;
-    if (app->settings.keep_audio_days == 0 || report.detection.duration_s > BLOBS_DRAW_SECONDS)
+    /* Where others answer those who ask, they may have no decoder to draw it with. */
+    if (app->settings.keep_audio_days == 0 || report.detection.duration_s > BLOBS_DRAW_SECONDS ||
+        app->shared)
         rc = blobs_put_picture(app, a->id,
                                picture_text(h->me->picture, report.detection.duration_s), err);
     if (rc == ERR_OK)
@@ -224,11 +257,11 @@ static enum err_code judge(struct hearing *h, const struct store_analysis *a, in
     return rc;
 }
 
-static void note_failure(struct app *app, const char *id, struct err *why)
+static void note_failure(struct app *app, const char *id, int run, struct err *why)
 {
     struct err err = {0};
     int stale = 0;
-    if (store_fail(app->db, id, why, &stale, &err) != ERR_OK)
+    if (store_fail(app->db, id, run, why, &stale, &err) != ERR_OK)
         *why = err; /* the caller tries again */
     else if (!stale) {
         why->code = ERR_OK;
@@ -255,7 +288,7 @@ static enum outcome inference_work(struct app *app, void *own, const struct queu
     if (stale)
         return OUTCOME_DONE;
     double now = clock_seconds();
-    struct hearing h = {app, me, message, id, now + EXTEND_SECONDS, now + TELL_SECONDS, 0, {0}, 0};
+    struct hearing h = {app, me, message, id, now + TELL_SECONDS, 0, {0}, 0};
     set_slot(me->slot, id, -1);
     rc = judge(&h, &a, &input, err);
     set_slot(me->slot, "", -1);
@@ -268,7 +301,7 @@ static enum outcome inference_work(struct app *app, void *own, const struct queu
         return OUTCOME_DONE; /* deleted; or somebody else has it, and settling it is refused */
     if (input) {
         enum err_code code = err->code;
-        note_failure(app, id, err);
+        note_failure(app, id, a.runs, err);
         if (err->code == ERR_OK) {
             metric_add(metric_get(METRIC_FAILURES, err_slug(code), NULL, NULL), 1);
             keeper_settled(app);
@@ -276,7 +309,7 @@ static enum outcome inference_work(struct app *app, void *own, const struct queu
         }
         return OUTCOME_RETRY;
     }
-    if (store_requeue(app->db, id, NULL) != ERR_OK) {
+    if (store_requeue(app->db, id, a.runs, NULL) != ERR_OK) {
         /* it stays "running" until the next delivery starts it */
     }
     return rc == ERR_CANCELLED ? OUTCOME_GIVE_BACK : OUTCOME_RETRY;
@@ -322,7 +355,7 @@ static enum outcome stability_work(struct app *app, void *own, const struct queu
     if (rc == ERR_OK)
         rc = store_stability_set(app->db, id, "running", NULL, err);
     double now = clock_seconds();
-    struct hearing h = {app, own, message, id, now + EXTEND_SECONDS, now, 0, {0}, 1};
+    struct hearing h = {app, own, message, id, now, 0, {0}, 1};
     if (rc == ERR_OK)
         rc = make_panel(&h, &a, err);
     if (rc == ERR_OK || h.lost)

@@ -45,7 +45,8 @@ static enum outcome intake_work(struct app *app, void *own, const struct queue_m
     if (rc == ERR_OK && !a.audio_kept) { /* no try will bring it back */
         struct err gone;
         err_set(&gone, ERR_GONE, NO_RECORDING);
-        return store_fail(app->db, id, &gone, &stale, err) == ERR_OK ? OUTCOME_DONE : OUTCOME_RETRY;
+        return store_fail(app->db, id, 0, &gone, &stale, err) == ERR_OK ? OUTCOME_DONE
+                                                                        : OUTCOME_RETRY;
     }
     if (rc == ERR_OK)
         rc = look_at_recording(app, &a, err);
@@ -73,7 +74,7 @@ static void analysis_died(struct app *app, const json_t *data, const struct err 
     int stale = 0;
     err_set(&gave_up, ERR_GAVE_UP, "tried %d times, the last time: %s", QUEUE_MAX_RETRIES + 1,
             why->text);
-    if (id && store_fail(app->db, id, &gave_up, &stale, &err) != ERR_OK)
+    if (id && store_fail(app->db, id, 0, &gave_up, &stale, &err) != ERR_OK)
         log_error(LOG_LEVEL_ERROR, "a failure could not be noted yet", &err,
                   LOG_T("labels.analysis", id));
     metric_add(metric_get(METRIC_FAILURES, err_slug(ERR_GAVE_UP), NULL, NULL), 1);

@@ -4,8 +4,12 @@
  *   each 2 s       deletes blobs that are noted for deletion
  *   each 10 s      expired messages; dead letters whose analysis does not know of its end
  *   each minute    retention, old events and idempotency keys
- *   at the start   blobs that nothing refers to (a crash between storing and accepting)
- */
+ *   at the start   blobs that nothing refers to (a crash between storing and accepting); on a
+ * shared database again each few hours, because its processes do not start together
+ *
+ * The first is for the process itself, and in each. The others are for all, so of several processes
+ * with the role only the one that holds the lease does them. For a moment two may believe to hold
+ * it (a process that was stopped): everything here may be done twice at once. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,6 +24,11 @@
 #define SWEEP_BATCH     200
 #define RETENTION_BATCH 500
 #define DAY_MS          86400000.0
+#define LEASE           "keeper"
+#define LEASE_SECONDS   15.0
+#define LEASE_EACH      5
+#define ORPHAN_AGE_MS   3600000    /* no upload takes so long from its file to its row */
+#define ORPHANS_EACH    (6 * 3600) /* seconds */
 
 void keeper_look(struct app *app)
 {
@@ -90,9 +99,12 @@ void keeper_settled(struct app *app)
         keeper_sweep(app);
 }
 
-/* A blob whose name no row knows, older than this process: an upload that was never accepted. */
+/* A blob whose name no row knows: an upload that was never accepted. Alone on local files it is one
+ * that is older than this process. Where others take uploads in, or another machine's clock stamps
+ * the files, it is also older than any upload that may be under way. */
 struct orphans {
     struct app *app;
+    int64_t before_ms;
     enum blob_bucket bucket;
     uint64_t removed;
 };
@@ -105,7 +117,7 @@ static int remove_orphan(void *ctx, const char *key, uint64_t size, int64_t modi
     struct store_analysis a;
     (void)size;
     name = name ? name + 1 : key;
-    if (modified_ms >= o->app->started_ms || !id_valid(name))
+    if (modified_ms >= o->before_ms || !id_valid(name))
         return atomic_load(&o->app->stopping);
     if (o->bucket == BLOB_RAW) {
         if (store_knows_upload(o->app->db, name, &known, NULL) != ERR_OK)
@@ -121,8 +133,15 @@ static int remove_orphan(void *ctx, const char *key, uint64_t size, int64_t modi
 static void remove_orphans(struct app *app)
 {
     static const enum blob_bucket buckets[] = {BLOB_RAW, BLOB_PROCESSED};
+    int64_t before = app->started_ms, aged = time_now_ms() - ORPHAN_AGE_MS;
+    int any = 0;
+    if (app->shared || app->settings.blob.url)
+        before = app->shared || aged < before ? aged : before;
+    /* An empty database beside recordings is more likely the wrong one. */
+    if (app->shared && (store_has_uploads(app->db, &any, NULL) != ERR_OK || !any))
+        return;
     for (size_t i = 0; i < ARRAY_LEN(buckets); i++) {
-        struct orphans o = {.app = app, .bucket = buckets[i]};
+        struct orphans o = {.app = app, .bucket = buckets[i], .before_ms = before};
         struct err err = {0};
         if (blob_list(app->blob, buckets[i], remove_orphan, &o, &err) != ERR_OK)
             log_error(LOG_LEVEL_WARN, "storage could not be looked through", &err);
@@ -161,7 +180,7 @@ static int close_analysis(void *ctx, const struct queue_dead_letter *letter)
         } else {
             err_set(&why, letter->deliveries > QUEUE_MAX_RETRIES ? ERR_GAVE_UP : ERR_EXPIRED,
                     "given up after %d tries: %.150s", letter->deliveries, letter->reason);
-            if (store_fail(l->app->db, id, &why, &stale, &err) != ERR_OK)
+            if (store_fail(l->app->db, id, 0, &why, &stale, &err) != ERR_OK)
                 l->newest_ms = l->looked_ms;
         }
     }
@@ -205,13 +224,84 @@ static void expire(struct app *app, double days, const char *what,
     }
 }
 
+struct expired {
+    struct app *app;
+    int64_t last;
+    int count;
+};
+
+static int forget_deleted(void *ctx, const struct store_event *event)
+{
+    struct expired *e = ctx;
+    e->last = event->id;
+    e->count++;
+    if (event->deleted && !cached_forget(e->app, event->analysis_id))
+        return 1; /* it does not answer; the event threads try again */
+    return 0;
+}
+
+/* What retention deleted since the event `after`, the cache forgets, even when there is no process
+ * with an event thread at the moment. */
+static void forget_expired(struct app *app, int64_t after)
+{
+    enum { PAGE = 500 };
+    struct expired e = {.app = app, .last = after};
+    int complete;
+    do
+        e.count = 0;
+    while (store_events(app->db, e.last, PAGE, forget_deleted, &e, &complete, NULL) == ERR_OK &&
+           e.count == PAGE && !atomic_load(&app->stopping));
+}
+
 static void each_minute(struct app *app)
 {
     struct err err = {0};
+    int64_t before = 0;
+    int forget = app->cached && app->settings.keep_results_days != KEEP_FOREVER &&
+                 store_last_event(app->db, &before, NULL) == ERR_OK;
     expire(app, app->settings.keep_audio_days, "audio", store_expire_audio);
     expire(app, app->settings.keep_results_days, "results", store_expire_results);
     if (store_tidy(app->db, &err) != ERR_OK)
         log_error(LOG_LEVEL_WARN, "tidying will be tried again", &err);
+    if (forget)
+        forget_expired(app, before);
+}
+
+/* Whether this process is the one keeper. A lease that could not be prolonged counts until it ends.
+ */
+static int lead(struct app *app, unsigned second, double *until)
+{
+    int held = 0;
+    if (!(app->settings.roles & ROLE_KEEPER))
+        return 0;
+    if (!app->shared)
+        return 1;
+    if (second % LEASE_EACH == 0) {
+        double now = clock_seconds();
+        struct err err = {0};
+        static struct log_limit limit;
+        if (store_lease(app->db, LEASE, app->instance, LEASE_SECONDS, &held, &err) == ERR_OK)
+            *until = held ? now + LEASE_SECONDS : 0;
+        else if (log_allowed(&limit, 60, NULL))
+            log_error(LOG_LEVEL_WARN, "whose turn it is to tidy up could not be asked", &err);
+    }
+    int leads = clock_seconds() < *until;
+    if (leads != atomic_load(&app->leads))
+        log_event(LOG_LEVEL_INFO,
+                  leads ? "this process is the keeper" : "another process is the keeper");
+    return leads;
+}
+
+static void keep(struct app *app, unsigned second, int64_t *looked_ms)
+{
+    if (app->shared ? second % ORPHANS_EACH == 0 : second == 0)
+        remove_orphans(app);
+    if (second % 2 == 0)
+        keeper_sweep(app);
+    if (second % 10 == 0)
+        look_at_letters(app, looked_ms);
+    if (second % 60 == 0)
+        each_minute(app);
 }
 
 void *keeper_run(void *ctx)
@@ -219,21 +309,25 @@ void *keeper_run(void *ctx)
     struct app *app = ctx;
     int64_t looked_ms = 0;
     uint64_t seen = 0;
+    double lease_until = 0;
+    unsigned led = 0;  /* seconds for which it has been the keeper */
     struct bell pause; /* app.changed rings often: the keeper only watches the clock */
     bell_init(&pause);
     for (unsigned second = 0; !atomic_load(&app->stopping); second++) {
         keeper_look(app);
-        if (second == 0)
-            remove_orphans(app);
-        if (second % 2 == 0)
-            keeper_sweep(app);
-        if (second % 10 == 0)
-            look_at_letters(app, &looked_ms);
-        if (second % 60 == 0)
-            each_minute(app);
+        int leads = lead(app, second, &lease_until);
+        atomic_store(&app->leads, leads);
+        if (leads)
+            keep(app, led++, &looked_ms);
+        else
+            led = 0;
         for (int i = 0; i < 10 && !atomic_load(&app->stopping); i++)
             bell_wait(&pause, &seen, 0.1);
     }
     bell_done(&pause);
+    if (app->shared && atomic_exchange(&app->leads, 0) &&
+        store_lease_end(app->db, LEASE, app->instance, NULL) != ERR_OK) {
+        /* it ends by itself */
+    }
     return NULL;
 }

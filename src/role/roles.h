@@ -10,6 +10,9 @@
 /* --- routes.c: the table of all routes */
 extern const struct http_route app_routes[];
 extern const size_t app_n_routes;
+/* Those that every process has: health, readiness, metrics. */
+extern const struct http_route app_probe_routes[];
+extern const size_t app_n_probe_routes;
 enum err_code routes_openapi(json_t **ret, struct err *err) MUST_CHECK;
 
 /* --- handlers, by file */
@@ -47,13 +50,32 @@ double waiters_tick(struct waiters *waiters, double most);
 enum err_code wait_for_analysis(struct app *app, struct http_request *request, const char *id,
                                 http_handler *handle, struct err *err) MUST_CHECK;
 
+/* --- cached.c: final answers in the cache, where it is shared and the database is not near. They
+ * are copies: the cache may forget them at any time, its errors are misses. */
+enum cached_what { CACHED_STATUS, CACHED_RESULT };
+/* NULL: not there; the caller frees it. */
+char *cached_get(struct app *app, enum cached_what what, const char *id);
+/* Only of an analysis that is done, which never changes until it is deleted. */
+void cached_put(struct app *app, enum cached_what what, const char *id, const char *text);
+/* Before and after a deletion. 0: the cache did not answer, so it has to be tried again. */
+int cached_forget(struct app *app, const char *id);
+
+/* --- tell.c: what other processes should know at once, by way of the cache */
+enum err_code tell_open(struct app *app, struct err *err) MUST_CHECK;
+void *tell_run(void *app); /* thread */
+
 /* --- events.c */
 enum err_code events_open(struct app *app, struct err *err) MUST_CHECK; /* the hub */
 void *events_run(void *app);                                            /* thread */
-void events_progress(struct app *app, const char *id, double progress);
+void events_progress(struct app *app, const char *id, double progress); /* to the sockets here */
 
 /* --- consumers.c: threads that take from a queue */
-enum outcome { OUTCOME_DONE, OUTCOME_RETRY, OUTCOME_GIVE_BACK };
+enum outcome {
+    OUTCOME_DONE,
+    OUTCOME_RETRY,  /* counts as a try, unless a part of the server was away */
+    OUTCOME_FAILED, /* counts as a try, whatever err says */
+    OUTCOME_GIVE_BACK,
+};
 struct consumer_kind {
     const char *queue;
     int threads; /* 0: settings.analysts */
@@ -69,11 +91,20 @@ struct consumer_kind {
     /* A second queue that is looked at when the first is empty, or NULL. */
     const struct consumer_kind *idle;
 };
+/* 1: somebody else has the message now; there is no point in going on. */
+int consumers_lost(struct app *app, const struct queue_message *message);
 enum err_code consumers_start(struct app *app, struct err *err) MUST_CHECK;
 void consumers_stop(struct app *app);
 extern const struct consumer_kind intake_kind, inference_kind, stability_kind, webhook_kind;
-/* inference.c: how far the analysis that runs in this process is, -1: unknown. */
+/* inference.c: how far the analysis that runs here, or as heard elsewhere, is, -1: unknown. */
 double inference_progress(const char *id);
+void inference_heard(const char *id, double progress);
+/* Each that runs here and is known to be somewhere. Up to `cap`. */
+struct inference_now {
+    char id[ID_TEXT];
+    double progress;
+};
+size_t inference_running(struct inference_now *list, size_t cap);
 
 /* --- relay.c, keeper.c: threads */
 void *relay_run(void *app);

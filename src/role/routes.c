@@ -56,6 +56,18 @@ static const struct http_param socket_params[] = {
 #define PARAMS(list) .params = list, .n_params = ARRAY_LEN(list)
 #define JSON_REPLY(schema) .status = 200, .reply_type = "application/json", .reply_schema = schema
 
+/* In every process. */
+#define PROBE_ROUTES \
+    {"GET", "/healthz", "alive", "service", "The process is alive", .open_to_sites = 1, \
+     .where = HTTP_ON_LOOP, .handle = health_alive, .status = 200, .reply_type = "text/plain"}, \
+    {"GET", "/readyz", "ready", "service", "Every part answers", .open_to_sites = 1, \
+     .where = HTTP_ON_WORKER, .handle = health_ready, JSON_REPLY("Ready"), .also = "503"}, \
+    {"GET", "/metrics", "metrics", "service", "Figures for Prometheus", .open_to_sites = 1, \
+     .where = HTTP_ON_WORKER, .handle = health_metrics, .status = 200, .reply_type = "text/plain"}
+
+const struct http_route app_probe_routes[] = {PROBE_ROUTES};
+const size_t app_n_probe_routes = ARRAY_LEN(app_probe_routes);
+
 const struct http_route app_routes[] = {
     {"POST", "/upload", "upload", "uploads", "Upload a recording",
      .text = "One recording, as the form field `file` or as the body. Answers as soon as it is stored safely.",
@@ -115,12 +127,7 @@ const struct http_route app_routes[] = {
 
     {"GET", "/api/v1/info", "info", "service", "Version, model, limits",
      .where = HTTP_ON_WORKER, .handle = health_info, JSON_REPLY("Info")},
-    {"GET", "/healthz", "alive", "service", "The process is alive", .open_to_sites = 1,
-     .where = HTTP_ON_LOOP, .handle = health_alive, .status = 200, .reply_type = "text/plain"},
-    {"GET", "/readyz", "ready", "service", "Every part answers", .open_to_sites = 1,
-     .where = HTTP_ON_WORKER, .handle = health_ready, JSON_REPLY("Ready"), .also = "503"},
-    {"GET", "/metrics", "metrics", "service", "Figures for Prometheus", .open_to_sites = 1,
-     .where = HTTP_ON_WORKER, .handle = health_metrics, .status = 200, .reply_type = "text/plain"},
+    PROBE_ROUTES,
     {"GET", "/openapi.json", "openapi", "service", "This API for machines",
      .where = HTTP_ON_WORKER, .handle = health_openapi, .status = 200, .reply_type = "application/json"},
 };

@@ -3,7 +3,8 @@
  * The server has spooled and hashed each file by the time the handler runs (on a worker). The
  * handler stores the files, then writes uploads, analyses, outbox rows and the idempotency key in
  * one transaction. What was answered with 202 is in storage and in the database; if the transaction
- * fails, the stored files are removed again, and what a crash leaves of them the keeper finds. */
+ * fails, the stored files are removed again, and what a crash leaves of them the keeper finds. When
+ * the connection was lost in the commit, it is looked whether the rows are there. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -14,9 +15,11 @@
 #include "../base/mem.h"
 #include "../media/zip.h"
 #include "../obs/metrics.h"
+#include "../os/clock.h"
 #include "roles.h"
 
-#define ACCEPT_MAX 1000 /* recordings of one request, those of its zips included */
+#define LOOK_SECONDS 10   /* for the database to come back after an uncertain commit */
+#define ACCEPT_MAX   1000 /* recordings of one request, those of its zips included */
 
 struct intake_file {
     char *name, *path; /* owned; the path is in the spool folder */
@@ -255,6 +258,23 @@ static enum err_code fingerprint(const struct batch *b, char ret[SHA256_HEX], st
     return sha256_mem(all, b->count * (SHA256_HEX - 1), ret, err);
 }
 
+/* The commit was sent, and no answer came. The ids are ours: whether they are there tells. Without
+ * an answer the error stays ERR_UNCERTAIN, and the files stay: perhaps they were accepted. */
+static enum err_code look_after(struct batch *b, struct err *err)
+{
+    int there = 0;
+    struct err own = {0};
+    double until = clock_seconds() + LOOK_SECONDS;
+    while (store_accepted(b->app->db, b->files[0].analysis_id, &there, &own) != ERR_OK) {
+        if (clock_seconds() > until || atomic_load(&b->app->stopping))
+            return ERR_UNCERTAIN;
+        usleep(100000);
+    }
+    return there ? ERR_OK
+                 : err_set(err, ERR_UNAVAILABLE,
+                           "the database went away while it stored this; nothing was kept");
+}
+
 /* *ret_replay: ids of the first answer, when the idempotency key was known. */
 static enum err_code accept(struct http_request *request, struct batch *b, char **ret_replay,
                             struct err *err)
@@ -283,7 +303,7 @@ static enum err_code accept(struct http_request *request, struct batch *b, char 
     if (rc == ERR_OK)
         rc = store_accept(b->app->db, uploads, b->count, key ? &idempotency : NULL,
                           b->app->settings.queue_max, ret_replay, err);
-    return rc;
+    return rc == ERR_UNCERTAIN ? look_after(b, err) : rc;
 }
 
 /* Everything from the files to the ids; *ret_ids is a list of texts, in order. */
@@ -294,7 +314,7 @@ static enum err_code take_in(struct http_request *request, struct batch *b, json
     enum err_code rc = store_files(b, err);
     if (rc == ERR_OK)
         rc = accept(request, b, &replay, err);
-    if (rc != ERR_OK || replay)
+    if ((rc != ERR_OK && rc != ERR_UNCERTAIN) || replay)
         remove_stored(b);
     if (rc != ERR_OK) {
         metric_add(metric_get(METRIC_UPLOADS, "refused", NULL, NULL), (double)b->count);

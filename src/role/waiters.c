@@ -125,6 +125,6 @@ enum err_code wait_for_analysis(struct app *app, struct http_request *request, c
         store_get_status(app->db, own, &analysis, NULL) != ERR_OK ||
         analysis.status == STORE_DONE || analysis.status == STORE_FAILED)
         waiters_report(app->waiters, own);
-    bell_ring(&app->changed); /* the thread that ticks learns of the new deadline */
+    bell_ring(&app->news); /* the thread that ticks learns of the new deadline */
     return ERR_OK;
 }

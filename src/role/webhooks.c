@@ -265,7 +265,7 @@ static enum outcome webhook_work(struct app *app, void *own, const struct queue_
     rc = post(&w, d.id, body, &d.status, err);
     note(app, &d, rc == ERR_OK ? "delivered" : "pending", rc == ERR_OK ? "" : err->text);
     metric_add(metric_get(METRIC_WEBHOOKS, rc == ERR_OK ? "delivered" : "retried", NULL, NULL), 1);
-    return rc == ERR_OK ? OUTCOME_DONE : OUTCOME_RETRY;
+    return rc == ERR_OK ? OUTCOME_DONE : OUTCOME_FAILED; /* a receiver that is away counts */
 }
 
 static void webhook_died(struct app *app, const json_t *data, const struct err *why)

@@ -179,6 +179,29 @@ enum err_code store_accept(struct db *db, const struct store_upload *uploads, si
     return code;
 }
 
+struct look {
+    const char *id;
+    int found; /* out */
+};
+
+static enum err_code look_work(struct db_tx *tx, void *ctx, struct err *err)
+{
+    struct look *l = ctx;
+    _cleanup_(db_rows_done) struct db_rows *rows = NULL;
+    l->found = 0;
+    return store_first(tx, "SELECT 1 FROM analyses WHERE id = ?1", &rows, &l->found, err,
+                       DB_T(l->id));
+}
+
+enum err_code store_accepted(struct db *db, const char *analysis_id, int *ret, struct err *err)
+{
+    struct look look = {.id = analysis_id};
+    enum err_code code = db_transact(db, DB_RELAXED, look_work, &look, err);
+    if (!code)
+        *ret = look.found;
+    return code;
+}
+
 struct rerun {
     const char *analysis_id, *new_id, *traceparent;
 };

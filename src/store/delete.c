@@ -255,6 +255,15 @@ enum err_code store_knows_upload(struct db *db, const char *upload_id, int *ret,
                               &rows, ret, err, DB_T(upload_id), DB_T(key));
 }
 
+enum err_code store_has_uploads(struct db *db, int *ret, struct err *err)
+{
+    _cleanup_(db_end) struct db_tx *tx = NULL;
+    _cleanup_(db_rows_done) struct db_rows *rows = NULL;
+    enum err_code code = db_read_begin(db, &tx, err);
+    return code ? code
+                : store_first_args(tx, "SELECT 1 FROM uploads LIMIT 1", NULL, 0, &rows, ret, err);
+}
+
 struct kept {
     char id[ID_TEXT];
     char sha256[SHA256_HEX];

@@ -1,6 +1,8 @@
 /* The outbox: jobs that were written in the transaction of their cause and wait to be published.
  * The relay peeks, publishes, and removes what was published; a crash between publishes a job
- * again, which consumers bear. Rows are added by store_tx_outbox. Any thread; one relay. */
+ * again, which consumers bear. Rows are added by store_tx_outbox and carry the process that wrote
+ * them (store_set_origin): each relay moves its own at once, and one of them those that lie for so
+ * long that their process must be gone. Any thread; one relay per process. */
 #include "internal.h"
 
 #include <string.h>
@@ -14,8 +16,29 @@ static enum err_code peek_row(const struct db_rows *rows, struct store_outbox_ro
     return store_take(rows, 3, &ret->body, err);
 }
 
-enum err_code store_outbox_peek(struct db *db, struct store_outbox_row *list, size_t cap,
-                                size_t *ret_n, struct err *err)
+static enum err_code query_rows(struct db_tx *tx, const struct store_outbox_filter *filter,
+                                size_t cap, struct db_rows **ret, int *ret_found, struct err *err)
+{
+    if (!filter)
+        return store_first(tx,
+                           "SELECT number, id, queue, body FROM outbox ORDER BY number LIMIT ?1",
+                           ret, ret_found, err, DB_I(cap));
+    if (filter->origin)
+        return store_first(tx,
+                           "SELECT number, id, queue, body FROM outbox WHERE origin = ?1 "
+                           "ORDER BY number LIMIT ?2",
+                           ret, ret_found, err, DB_T(filter->origin), DB_I(cap));
+    /* The second: written by a clock that is ahead, and would lie until ours has caught up. */
+    return store_first(tx,
+                       "SELECT number, id, queue, body FROM outbox WHERE created_ms < ?1 "
+                       "OR created_ms > ?2 ORDER BY created_ms, number LIMIT ?3",
+                       ret, ret_found, err, DB_I(filter->before_ms), DB_I(filter->after_ms),
+                       DB_I(cap));
+}
+
+enum err_code store_outbox_peek(struct db *db, const struct store_outbox_filter *filter,
+                                struct store_outbox_row *list, size_t cap, size_t *ret_n,
+                                struct err *err)
 {
     _cleanup_(db_end) struct db_tx *tx = NULL;
     _cleanup_(db_rows_done) struct db_rows *rows = NULL;
@@ -24,9 +47,7 @@ enum err_code store_outbox_peek(struct db *db, struct store_outbox_row *list, si
     *ret_n = 0;
     enum err_code code = db_read_begin(db, &tx, err);
     if (!code)
-        code =
-            store_first(tx, "SELECT number, id, queue, body FROM outbox ORDER BY number LIMIT ?1",
-                        &rows, &found, err, DB_I(cap));
+        code = query_rows(tx, filter, cap, &rows, &found, err);
     while (!code && found && n < cap) {
         code = peek_row(rows, &list[n], err);
         if (!code) {

@@ -74,6 +74,10 @@ struct store_idempotency {
 enum err_code store_accept(struct db *db, const struct store_upload *uploads, size_t n,
                            const struct store_idempotency *idempotency, uint64_t max_waiting,
                            char **ret_replay, struct err *err) MUST_CHECK;
+/* After ERR_UNCERTAIN: 1 in *ret when the analysis is there. It asks as a writer, behind whatever
+ * was being committed before, so the answer does not change any more. */
+enum err_code store_accepted(struct db *db, const char *analysis_id, int *ret,
+                             struct err *err) MUST_CHECK;
 /* A new queued analysis of the same upload, with its outbox row. ERR_NO_SUCH; ERR_GONE when the
  * recording is no longer kept. */
 enum err_code store_rerun(struct db *db, const char *analysis_id, const char *new_id,
@@ -127,8 +131,10 @@ enum err_code store_checked(struct db *db, const char *id, const char *model_sha
 /* queued or running -> running; *ret_stale = 1 when it is done, failed or deleted. */
 enum err_code store_start(struct db *db, const char *id, struct store_analysis *ret, int *ret_stale,
                           struct err *err) MUST_CHECK;
-/* running -> queued: this try failed, another will come. */
-enum err_code store_requeue(struct db *db, const char *id, struct err *err) MUST_CHECK;
+/* running -> queued: this try failed, another will come. `run`: the `runs` that store_start gave;
+ * when it was started again since, by whoever got the message next, nothing happens. 0: whichever.
+ */
+enum err_code store_requeue(struct db *db, const char *id, int run, struct err *err) MUST_CHECK;
 struct store_result {
     const char *json; /* the detection object */
     const char *verdict, *model_name, *model_sha256;
@@ -141,8 +147,10 @@ struct store_result {
  * deleted already: then nothing changes, so that each analysis has one result. */
 enum err_code store_finish(struct db *db, const char *id, const struct store_result *result,
                            int *ret_stale, struct err *err) MUST_CHECK;
-enum err_code store_fail(struct db *db, const char *id, const struct err *why, int *ret_stale,
-                         struct err *err) MUST_CHECK;
+/* As store_finish; `run` as for store_requeue: a worker that was paused, and failed for it, does
+ * not fail what another one is analysing. */
+enum err_code store_fail(struct db *db, const char *id, int run, const struct err *why,
+                         int *ret_stale, struct err *err) MUST_CHECK;
 /* failed -> queued, its error forgotten: its message is about to be delivered again. Other states
  * stay. */
 enum err_code store_reopen(struct db *db, const char *id, struct err *err) MUST_CHECK;
@@ -174,6 +182,8 @@ enum err_code store_blob_deleted(struct db *db, int64_t row, struct err *err) MU
  * upload's or, for pictures, an analysis's: what doctor asks. */
 enum err_code store_knows_upload(struct db *db, const char *upload_id, int *ret,
                                  struct err *err) MUST_CHECK;
+/* 1 in *ret when there is an upload at all. */
+enum err_code store_has_uploads(struct db *db, int *ret, struct err *err) MUST_CHECK;
 /* The upload's recording is gone without its row knowing (a backup taken while it was deleted). */
 enum err_code store_audio_gone(struct db *db, const char *upload_id, struct err *err) MUST_CHECK;
 /* Calls for each upload whose recording should be stored, for doctor. */
@@ -189,9 +199,20 @@ struct store_outbox_row {
     char queue[24];
     char *body;
 };
-/* Up to `cap` oldest rows into list; *ret_n. Free each body. */
-enum err_code store_outbox_peek(struct db *db, struct store_outbox_row *list, size_t cap,
-                                size_t *ret_n, struct err *err) MUST_CHECK;
+/* What the "v" of a message says. Raise it when an older program would do wrong with a new one; an
+ * older one then gives it back for a newer one. Further keys need no other version. */
+#define STORE_MESSAGE_VERSION 1
+/* The id of this process, which the outbox rows that it writes carry. Set it before other threads
+ * start; "" at first. */
+void store_set_origin(const char *origin);
+struct store_outbox_filter {
+    const char *origin;          /* those of this process; NULL: */
+    int64_t before_ms, after_ms; /* those of any, created before the one or after the other */
+};
+/* Up to `cap` oldest rows into list; *ret_n. Free each body. filter NULL: all. */
+enum err_code store_outbox_peek(struct db *db, const struct store_outbox_filter *filter,
+                                struct store_outbox_row *list, size_t cap, size_t *ret_n,
+                                struct err *err) MUST_CHECK;
 /* Removes rows that were published. */
 enum err_code store_outbox_sent(struct db *db, const struct store_outbox_row *list, size_t n,
                                 struct err *err) MUST_CHECK;
@@ -199,6 +220,17 @@ enum err_code store_outbox_count(struct db *db, uint64_t *ret, struct err *err) 
 /* A function that is told, on the committing thread, that the outbox or the events have grown. Set
  * it before other threads start. It must not block. */
 void store_on_change(void (*changed)(void *ctx), void *ctx);
+
+/* --- leases: what one process at a time does ------------------------------------------------- */
+
+/* Takes or prolongs the lease for `seconds` from now: *ret_held 1 when it is the owner's now. The
+ * clocks of several machines decide when one ends, so for a moment two may believe to hold it: what
+ * is done under a lease must bear that. */
+enum err_code store_lease(struct db *db, const char *name, const char *owner, double seconds,
+                          int *ret_held, struct err *err) MUST_CHECK;
+/* Gives it up, if it is the owner's. */
+enum err_code store_lease_end(struct db *db, const char *name, const char *owner,
+                              struct err *err) MUST_CHECK;
 
 /* --- events ------------------------------------------------------------------------------- */
 

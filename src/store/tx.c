@@ -18,11 +18,17 @@
 /* Set once before other threads start. */
 static void (*on_change)(void *ctx);
 static void *on_change_ctx;
+static char own_origin[ID_TEXT];
 
 void store_on_change(void (*changed)(void *ctx), void *ctx)
 {
     on_change = changed;
     on_change_ctx = ctx;
+}
+
+void store_set_origin(const char *origin)
+{
+    store_copy_text(own_origin, sizeof own_origin, origin);
 }
 
 enum err_code store_write(struct db *db, enum db_durability durability, db_work *work, void *ctx,
@@ -101,11 +107,12 @@ enum err_code store_tx_event(struct db_tx *tx, const char *analysis_id, int dele
                    NULL, err, DB_T(analysis_id), DB_I(deleted), DB_I(now));
 }
 
-/* {"<key>": id, "traceparent": …}; jansson, because the trace came in with a request. */
+/* {"v": 1, "<key>": id, "traceparent": …}; jansson, because the trace came in with a request. */
 static char *outbox_body(const char *key, const char *id, const char *traceparent)
 {
     json_t *body = json_object();
-    int bad = json_object_set_new(body, key, json_string(id));
+    int bad = json_object_set_new(body, "v", json_integer(STORE_MESSAGE_VERSION));
+    bad |= json_object_set_new(body, key, json_string(id));
     if (traceparent && strlen(traceparent) <= TRACEPARENT_MAX)
         json_object_set_new(body, "traceparent", json_string(traceparent)); /* invalid: left out */
     char *text = bad ? NULL : json_dumps(body, JSON_COMPACT);
@@ -121,8 +128,10 @@ enum err_code store_tx_outbox(struct db_tx *tx, const char *queue, const char *k
         return err_set(err, ERR_NO_MEMORY, "no memory for a job");
     char message[ID_TEXT];
     id_new(message);
-    return db_exec(tx, "INSERT INTO outbox (id, queue, body, created_ms) VALUES (?1, ?2, ?3, ?4)",
-                   NULL, err, DB_T(message), DB_T(queue), DB_T(body), DB_I(now));
+    return db_exec(tx,
+                   "INSERT INTO outbox (id, queue, body, created_ms, origin) "
+                   "VALUES (?1, ?2, ?3, ?4, ?5)",
+                   NULL, err, DB_T(message), DB_T(queue), DB_T(body), DB_I(now), DB_T(own_origin));
 }
 
 enum err_code store_tx_waiting(struct db_tx *tx, int64_t by, struct err *err)

@@ -170,21 +170,27 @@ enum err_code store_start(struct db *db, const char *id, struct store_analysis *
     return ERR_OK;
 }
 
+struct requeue {
+    const char *id;
+    int run;
+};
+
 static enum err_code requeue_work(struct db_tx *tx, void *ctx, struct err *err)
 {
-    const char *id = ctx;
+    const struct requeue *r = ctx;
     int64_t changed = 0;
     enum err_code code = db_exec(tx,
                                  "UPDATE analyses SET status = 'queued', started_ms = NULL "
-                                 "WHERE id = ?1 AND status = 'running'",
-                                 &changed, err, DB_T(id));
-    return code || !changed ? code : store_tx_event(tx, id, 0, time_now_ms(), err);
+                                 "WHERE id = ?1 AND status = 'running' "
+                                 "AND (runs = ?2 OR ?2 = 0)",
+                                 &changed, err, DB_T(r->id), DB_I(r->run));
+    return code || !changed ? code : store_tx_event(tx, r->id, 0, time_now_ms(), err);
 }
 
-enum err_code store_requeue(struct db *db, const char *id, struct err *err)
+enum err_code store_requeue(struct db *db, const char *id, int run, struct err *err)
 {
     /* Relaxed: "running" instead of "queued" is no harm, the next try starts from either. */
-    return store_write(db, DB_RELAXED, requeue_work, (void *)(uintptr_t)id, err);
+    return store_write(db, DB_RELAXED, requeue_work, &(struct requeue){id, run}, err);
 }
 
 /* --- done, failed ------------------------------------------------------------------------- */
@@ -193,6 +199,7 @@ struct finish {
     const char *id;
     const struct store_result *result;
     const struct err *why;
+    int run;   /* of why */
     int stale; /* out */
 };
 
@@ -234,11 +241,13 @@ static enum err_code fail_work(struct db_tx *tx, void *ctx, struct err *err)
     struct finish *f = ctx;
     int64_t now = time_now_ms(), changed = 0;
     f->stale = 0;
-    enum err_code code = db_exec(
-        tx,
-        "UPDATE analyses SET status = 'failed', finished_ms = ?2, error_code = ?3, "
-        "error_text = ?4 WHERE id = ?1 AND status IN ('queued', 'running')",
-        &changed, err, DB_T(f->id), DB_I(now), DB_T(err_slug(f->why->code)), DB_T(f->why->text));
+    enum err_code code =
+        db_exec(tx,
+                "UPDATE analyses SET status = 'failed', finished_ms = ?2, error_code = ?3, "
+                "error_text = ?4 WHERE id = ?1 AND status IN ('queued', 'running') "
+                "AND (runs = ?5 OR ?5 = 0)",
+                &changed, err, DB_T(f->id), DB_I(now), DB_T(err_slug(f->why->code)),
+                DB_T(f->why->text), DB_I(f->run));
     if (code || !changed) {
         f->stale = 1;
         return code;
@@ -246,10 +255,10 @@ static enum err_code fail_work(struct db_tx *tx, void *ctx, struct err *err)
     return tx_final(tx, f->id, "analysis.failed", 0, now, err);
 }
 
-enum err_code store_fail(struct db *db, const char *id, const struct err *why, int *ret_stale,
-                         struct err *err)
+enum err_code store_fail(struct db *db, const char *id, int run, const struct err *why,
+                         int *ret_stale, struct err *err)
 {
-    struct finish f = {.id = id, .why = why};
+    struct finish f = {.id = id, .run = run, .why = why};
     /* Durable: nothing hurries here. */
     enum err_code code = store_write(db, DB_DURABLE, fail_work, &f, err);
     if (!code)

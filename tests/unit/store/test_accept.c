@@ -50,7 +50,7 @@ static void an_upload_is_stored_with_its_job_and_event(void **state)
 
     struct store_outbox_row rows[2] = {0};
     size_t n = 0;
-    OK(store_outbox_peek(box->db, rows, 2, &n, err));
+    OK(store_outbox_peek(box->db, NULL, rows, 2, &n, err));
     assert_int_equal(n, 1);
     assert_string_equal(rows[0].queue, QUEUE_MEDICAL_DATA);
     assert_true(id_valid(rows[0].id));
@@ -134,7 +134,7 @@ static void places_come_back(void **state)
     id_new(next.analysis);
     FAILS(ERR_QUEUE_FULL, store_accept(box->db, &upload, 1, NULL, 3, &replay, err));
     struct err why = {.code = ERR_DAMAGED, .text = "cut off"};
-    OK(store_fail(box->db, second.analysis, &why, &stale, err));
+    OK(store_fail(box->db, second.analysis, 0, &why, &stale, err));
     OK(store_accept(box->db, &upload, 1, NULL, 3, &replay, err));
     OK(store_delete(box->db, third.analysis, err));
     box_counted(box);

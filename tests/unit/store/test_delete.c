@@ -258,7 +258,7 @@ static void the_outbox_gives_the_oldest_until_they_are_sent(void **state)
     struct store_outbox_row rows[3], again[5];
     size_t n = 0;
     uint64_t count = 0;
-    OK(store_outbox_peek(box->db, rows, 3, &n, err));
+    OK(store_outbox_peek(box->db, NULL, rows, 3, &n, err));
     assert_int_equal(n, 3);
     assert_true(rows[0].row < rows[1].row && rows[1].row < rows[2].row);
     OK(store_outbox_count(box->db, &count, err));
@@ -268,7 +268,7 @@ static void the_outbox_gives_the_oldest_until_they_are_sent(void **state)
     OK(store_outbox_sent(box->db, NULL, 0, err));
     for (int i = 0; i < 3; i++)
         free(rows[i].body);
-    OK(store_outbox_peek(box->db, again, 5, &n, err));
+    OK(store_outbox_peek(box->db, NULL, again, 5, &n, err));
     assert_int_equal(n, 3);
     assert_int_equal(again[0].row, rows[2].row);
     OK(store_outbox_sent(box->db, again, n, err));
@@ -276,7 +276,7 @@ static void the_outbox_gives_the_oldest_until_they_are_sent(void **state)
     for (int i = 0; i < 3; i++)
         free(again[i].body);
     add(box->db, "a", "a"); /* numbers are not given again, even when the box was empty */
-    OK(store_outbox_peek(box->db, rows, 3, &n, err));
+    OK(store_outbox_peek(box->db, NULL, rows, 3, &n, err));
     assert_int_equal(n, 1);
     assert_true(rows[0].row > last);
     free(rows[0].body);
@@ -425,14 +425,14 @@ static void every_webhook_is_told_once_of_what_is_final(void **state)
     int stale, reused, n = 0;
     box_run(box, "DELETE FROM outbox");
     finish(box->db, done.analysis, 0, "human", MODEL_A);
-    OK(store_fail(box->db, failed.analysis, &(struct err){ERR_DAMAGED, "x"}, &stale, err));
+    OK(store_fail(box->db, failed.analysis, 0, &(struct err){ERR_DAMAGED, "x"}, &stale, err));
     OK(store_checked(box->db, copy.analysis, MODEL_A, DB_DURABLE, NULL, &reused, &stale, err));
     assert_int_equal(reused, 1);
     struct store_result result = result_of(0, "human", MODEL_A);
     OK(store_finish(box->db, done.analysis, &result, &stale, err)); /* stale: told no more */
     assert_int_equal(box_number(box, "SELECT COUNT(*) FROM outbox WHERE queue = 'webhook'"), 6);
     assert_int_equal(box_number(box, "SELECT COUNT(*) FROM outbox, deliveries WHERE "
-                                     "body = '{\"delivery\":\"' || deliveries.id || '\"}'"),
+                                     "body = '{\"v\":1,\"delivery\":\"' || deliveries.id || '\"}'"),
                      6);
     box_run(box, "UPDATE deliveries SET created_ms = (CASE analysis_id WHEN (SELECT id FROM "
                  "analyses WHERE name_folded = 'b') THEN 5000 ELSE 1000 END)");

@@ -129,7 +129,7 @@ static void filters_choose(void **state)
                synthetic = add(box->db, "s", "3"), failed = add(box->db, "f", "4");
     finish(box->db, synthetic.analysis, 3, "synthetic", MODEL_A);
     int stale = 0;
-    OK(store_fail(box->db, failed.analysis, &(struct err){ERR_DAMAGED, "x"}, &stale, err));
+    OK(store_fail(box->db, failed.analysis, 0, &(struct err){ERR_DAMAGED, "x"}, &stale, err));
     const char *order[] = {queued.analysis, human.analysis, synthetic.analysis, failed.analysis};
     for (int i = 0; i < 4; i++) {
         _cleanup_free_ char *sql = xasprintf("UPDATE analyses SET created_ms = %d WHERE id = '%s'",

@@ -110,7 +110,7 @@ static void *finish_one(void *arg)
         code = store_finish(w->box->db, w->id, &result, &stale, NULL);
     } else {
         struct err why = {.code = ERR_TIMEOUT, .text = "slow"};
-        code = store_fail(w->box->db, w->id, &why, &stale, NULL);
+        code = store_fail(w->box->db, w->id, 0, &why, &stale, NULL);
     }
     w->finished = code == ERR_OK && !stale;
     w->stale = code == ERR_OK && stale;
@@ -224,7 +224,7 @@ static void make_scene(struct box *box, struct scene *s)
     s->running = add(box->db, "running", "running");
     OK(store_start(box->db, s->running.analysis, &a, &stale, err));
     s->failed = add(box->db, "failed", "failed");
-    OK(store_fail(box->db, s->failed.analysis, &(struct err){ERR_DAMAGED, "x"}, &stale, err));
+    OK(store_fail(box->db, s->failed.analysis, 0, &(struct err){ERR_DAMAGED, "x"}, &stale, err));
     id_new(s->fresh);
     id_new(s->fresh_upload);
 }
@@ -268,7 +268,7 @@ static enum err_code do_start(struct db *db, const struct scene *s)
 
 static enum err_code do_requeue(struct db *db, const struct scene *s)
 {
-    return store_requeue(db, s->running.analysis, NULL);
+    return store_requeue(db, s->running.analysis, 0, NULL);
 }
 
 static enum err_code do_finish(struct db *db, const struct scene *s)
@@ -282,7 +282,7 @@ static enum err_code do_finish(struct db *db, const struct scene *s)
 static enum err_code do_fail(struct db *db, const struct scene *s)
 {
     int stale;
-    return store_fail(db, s->running.analysis, &(struct err){ERR_DAMAGED, "x"}, &stale, NULL);
+    return store_fail(db, s->running.analysis, 0, &(struct err){ERR_DAMAGED, "x"}, &stale, NULL);
 }
 
 static enum err_code do_ask(struct db *db, const struct scene *s)

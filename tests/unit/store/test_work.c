@@ -19,7 +19,7 @@ static struct ids make(struct box *box, enum made made, int number)
     if (made == DONE)
         finish(box->db, ids.analysis, 1, "synthetic", MODEL_A);
     if (made == FAILED)
-        OK(store_fail(box->db, ids.analysis, &(struct err){ERR_DAMAGED, "cut"}, &stale, err));
+        OK(store_fail(box->db, ids.analysis, 0, &(struct err){ERR_DAMAGED, "cut"}, &stale, err));
     if (made == DELETED)
         OK(store_delete(box->db, ids.analysis, err));
     return ids;
@@ -36,7 +36,7 @@ static int take_step(struct box *box, const char *id, enum step step)
     if (step == START)
         OK(store_start(box->db, id, &a, &stale, err));
     if (step == REQUEUE) {
-        OK(store_requeue(box->db, id, err));
+        OK(store_requeue(box->db, id, 0, err));
         stale = 0;
     }
     if (step == REOPEN) {
@@ -46,7 +46,7 @@ static int take_step(struct box *box, const char *id, enum step step)
     if (step == FINISH)
         OK(store_finish(box->db, id, &result, &stale, err));
     if (step == FAIL)
-        OK(store_fail(box->db, id, &(struct err){ERR_TIMEOUT, "slow"}, &stale, err));
+        OK(store_fail(box->db, id, 0, &(struct err){ERR_TIMEOUT, "slow"}, &stale, err));
     return stale;
 }
 
@@ -93,7 +93,7 @@ static void a_result_is_kept_as_it_was(void **state)
     assert_string_equal(a.file_name, "a.wav");
     OK(store_start(box->db, ids.analysis, &a, &stale, err));
     assert_int_equal(a.runs, 2);
-    OK(store_requeue(box->db, ids.analysis, err));
+    OK(store_requeue(box->db, ids.analysis, 0, err));
     a = get(box->db, ids.analysis);
     assert_int_equal(a.started_ms, 0);
     assert_int_equal(a.runs, 2);
@@ -288,7 +288,7 @@ static void a_panel_is_asked_for_once(void **state)
     assert_string_equal(get(box->db, ids.analysis).stability_status, "queued");
     assert_int_equal(box_number(box, "SELECT COUNT(*) FROM outbox WHERE queue = 'stability'"), 1);
     _cleanup_free_ char *body = box_text(box, "SELECT body FROM outbox");
-    _cleanup_free_ char *want = xasprintf("{\"analysis\":\"%s\"}", ids.analysis);
+    _cleanup_free_ char *want = xasprintf("{\"v\":1,\"analysis\":\"%s\"}", ids.analysis);
     assert_string_equal(body, want);
 
     OK(store_stability_set(box->db, ids.analysis, "running", NULL, err));
