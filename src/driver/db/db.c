@@ -26,16 +26,24 @@ static _Thread_local const struct db *working_on;
 
 const struct db_driver *db_driver_find(const char *url, const char **ret_place, struct err *err)
 {
-    static const struct db_driver *const drivers[] = {&db_driver_sqlite, &db_driver_fault};
-    for (size_t i = 0; url && i < ARRAY_LEN(drivers); i++) {
-        size_t len = strlen(drivers[i]->name);
-        if (strncmp(url, drivers[i]->name, len) || url[len] != ':' || !url[len + 1])
+    static const struct {
+        const char *scheme;
+        const struct db_driver *driver;
+    } known[] = {{"sqlite", &db_driver_sqlite},
+                 {"postgres", &db_driver_postgres},
+                 {"postgresql", &db_driver_postgres},
+                 {"fault", &db_driver_fault}};
+    for (size_t i = 0; url && i < ARRAY_LEN(known); i++) {
+        size_t len = strlen(known[i].scheme);
+        if (strncmp(url, known[i].scheme, len) || url[len] != ':' || !url[len + 1])
             continue;
         *ret_place = url + len + 1;
-        return drivers[i];
+        return known[i].driver;
     }
     /* The url itself may hold a password. */
-    err_set(err, ERR_USAGE, "no database url that sonde knows; it is sqlite:/path/to/file");
+    err_set(err, ERR_USAGE,
+            "no database url that sonde knows; it is sqlite:/path/to/file or "
+            "postgres://user@host/name");
     return NULL;
 }
 
@@ -76,7 +84,7 @@ unsigned db_caps(const struct db *db)
 
 const char *db_driver_name(const struct db *db)
 {
-    return db->driver->name;
+    return db->driver->dialect(db->impl);
 }
 
 uint64_t db_size_bytes(struct db *db)

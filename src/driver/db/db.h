@@ -57,7 +57,7 @@ enum err_code db_open(const struct db_options *options, struct db **ret,
 /* Waits for transactions in other threads. NULL is fine. Returns NULL. */
 struct db *db_close(struct db *db);
 unsigned db_caps(const struct db *db);
-const char *db_driver_name(const struct db *db); /* "sqlite", "postgres" */
+const char *db_driver_name(const struct db *db); /* "sqlite", "postgres": what speaks SQL */
 /* A write and a read that really reach the database. For /readyz and doctor. */
 enum err_code db_ping(struct db *db, struct err *err) MUST_CHECK;
 uint64_t db_size_bytes(struct db *db);

@@ -27,6 +27,7 @@ struct db_driver {
                           struct err *err);
     void (*close)(void *impl);
     unsigned (*caps)(const void *impl);
+    const char *(*dialect)(const void *impl); /* the name of the driver that speaks SQL */
     uint64_t (*size_bytes)(void *impl);
     enum err_code (*check)(void *impl, char **ret_problems, struct err *err);
     enum err_code (*backup)(void *impl, const char *path, struct err *err);
@@ -51,7 +52,7 @@ struct db_driver {
     void (*rows_done)(struct db_rows *rows);
 };
 
-extern const struct db_driver db_driver_sqlite, db_driver_fault;
+extern const struct db_driver db_driver_sqlite, db_driver_postgres, db_driver_fault;
 
 /* The table that a url names, and the rest of the url; NULL with ERR_USAGE. */
 const struct db_driver *db_driver_find(const char *url, const char **ret_place, struct err *err);

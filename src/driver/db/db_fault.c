@@ -50,6 +50,12 @@ static unsigned fault_caps(const void *impl)
     return fault->below->caps(fault->impl);
 }
 
+static const char *fault_dialect(const void *impl)
+{
+    const struct fault *fault = impl;
+    return fault->below->dialect(fault->impl);
+}
+
 static uint64_t fault_size_bytes(void *impl)
 {
     struct fault *fault = impl;
@@ -114,6 +120,7 @@ const struct db_driver db_driver_fault = {
     .open = fault_open,
     .close = fault_close,
     .caps = fault_caps,
+    .dialect = fault_dialect,
     .size_bytes = fault_size_bytes,
     .check = fault_check,
     .backup = fault_backup,

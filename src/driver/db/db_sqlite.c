@@ -1,12 +1,9 @@
 /* The SQLite driver: one writing connection with group commit, a pool of readers.
  *
- * Writing. A commit that survives a power cut waits for the disk (milliseconds); its statements
- * take microseconds. So callers queue up, and whoever finds nobody leading leads: it takes all that
- * wait, runs each in a savepoint of one transaction, commits once, wakes the others and hands the
- * lead to the next that waits. While one group waits for the disk the next one gathers. A member
- * that fails is rolled back alone. When the whole transaction is lost on the way (disk full, a
- * deferred constraint at the commit), nothing of it is stored, so each member is run again on its
- * own and gets its own answer.
+ * Writing. The leader of a group (db_group.c) runs each member in a savepoint of one transaction
+ * and commits once. A member that fails is rolled back alone. When the whole transaction is lost on
+ * the way (disk full, a deferred constraint at the commit), nothing of it is stored, so each member
+ * is run again on its own and gets its own answer.
  *
  * Durability. In WAL mode synchronous=FULL syncs the WAL after each commit, NORMAL only before a
  * checkpoint. The sync is of the whole file, so a durable commit makes the relaxed ones before it
@@ -17,23 +14,11 @@
  * when none is free, because waiting for itself would hang. */
 #include "db_sqlite.h"
 
-#include <assert.h>
 #include <string.h>
 
 #include "../../base/mem.h"
 
 /* --- writing -------------------------------------------------------------------------------- */
-
-struct write {
-    db_work *work;
-    void *ctx;
-    enum db_durability durability;
-    enum { WRITE_WAITS, WRITE_LEADS, WRITE_DONE } state;
-    enum err_code code;
-    struct err err;
-    pthread_cond_t wake;
-    struct write *next;
-};
 
 enum outcome {
     TOGETHER_SETTLED, /* every member has its answer */
@@ -65,18 +50,8 @@ static void roll_back(struct sqlite *s)
         sqlite3_exec(s->writer->db, "ROLLBACK", NULL, NULL, NULL);
 }
 
-static enum outcome settle_all(struct write **list, size_t n, enum err_code code,
-                               const struct err *err)
-{
-    for (size_t i = 0; i < n; i++) {
-        list[i]->code = code;
-        list[i]->err = *err;
-    }
-    return TOGETHER_SETTLED;
-}
-
 /* One member in its savepoint. Non-zero: the transaction is lost. */
-static int run_member(struct sqlite *s, struct write *write, int savepoint)
+static int run_member(struct sqlite *s, struct db_write *write, int savepoint)
 {
     struct conn *conn = s->writer;
     write->err = (struct err){0};
@@ -103,7 +78,7 @@ static int is_uncertain(struct sqlite *s)
     return rc == SQLITE_IOERR_FSYNC || rc == SQLITE_IOERR_DIR_FSYNC;
 }
 
-static enum outcome commit(struct sqlite *s, struct write **list, size_t n)
+static enum outcome commit(struct sqlite *s, struct db_write **list, size_t n)
 {
     struct err err = {0};
     enum err_code code = conn_run(s->writer, "COMMIT", &err);
@@ -125,7 +100,7 @@ static enum outcome commit(struct sqlite *s, struct write **list, size_t n)
     return TOGETHER_SETTLED;
 }
 
-static enum outcome run_together(struct sqlite *s, struct write **list, size_t n)
+static enum outcome run_together(struct sqlite *s, struct db_write **list, size_t n)
 {
     struct err err = {0};
     int full = 0, good = 0;
@@ -134,8 +109,10 @@ static enum outcome run_together(struct sqlite *s, struct write **list, size_t n
     enum err_code code = set_sync(s, full, &err);
     if (!code)
         code = conn_run(s->writer, "BEGIN IMMEDIATE", &err); /* waits busy_ms for others */
-    if (code)
-        return settle_all(list, n, code, &err);
+    if (code) {
+        db_group_settle(list, n, code, &err);
+        return TOGETHER_SETTLED;
+    }
     for (size_t i = 0; i < n; i++) {
         int lost = run_member(s, list[i], n > 1);
         if (lost) {
@@ -156,71 +133,20 @@ static enum outcome run_together(struct sqlite *s, struct write **list, size_t n
     return TOGETHER_SETTLED;
 }
 
-static void run_group(struct sqlite *s, struct write **list, size_t n)
+static void run_group(void *impl, struct db_write **list, size_t n)
 {
+    struct sqlite *s = impl;
     if (run_together(s, list, n) == TOGETHER_SETTLED)
         return;
     for (size_t i = 0; i < n; i++)
         run_together(s, &list[i], 1);
 }
 
-/* Takes and leaves with write_lock held. `me` is the first in the queue. */
-static void lead(struct sqlite *s, struct write *me)
-{
-    struct write *list[SQLITE_GROUP_MAX];
-    size_t n = 0;
-    while (s->first && n < SQLITE_GROUP_MAX) {
-        list[n++] = s->first;
-        s->first = s->first->next;
-    }
-    if (!s->first)
-        s->last = NULL;
-    assert(list[0] == me);
-    pthread_mutex_unlock(&s->write_lock);
-    run_group(s, list, n);
-    pthread_mutex_lock(&s->write_lock);
-    me->state = WRITE_DONE;
-    for (size_t i = 1; i < n; i++) { /* afterwards it may be gone: it lives on its own stack */
-        list[i]->state = WRITE_DONE;
-        pthread_cond_signal(&list[i]->wake);
-    }
-    pthread_mutex_unlock(&s->write_lock);
-    sqlite_checkpoint(s);
-    pthread_mutex_lock(&s->write_lock);
-    if (s->first) {
-        s->first->state = WRITE_LEADS;
-        pthread_cond_signal(&s->first->wake);
-    } else {
-        s->leading = 0;
-        pthread_cond_broadcast(&s->write_idle);
-    }
-}
-
 static enum err_code sqlite_transact(void *impl, enum db_durability durability, db_work *work,
                                      void *ctx, struct err *err)
 {
     struct sqlite *s = impl;
-    struct write me = {.work = work, .ctx = ctx, .durability = durability};
-    pthread_cond_init(&me.wake, NULL);
-    pthread_mutex_lock(&s->write_lock);
-    if (s->last)
-        s->last->next = &me;
-    else
-        s->first = &me;
-    s->last = &me;
-    if (!s->leading) {
-        s->leading = 1;
-        me.state = WRITE_LEADS;
-    }
-    while (me.state == WRITE_WAITS)
-        pthread_cond_wait(&me.wake, &s->write_lock);
-    if (me.state == WRITE_LEADS)
-        lead(s, &me);
-    pthread_mutex_unlock(&s->write_lock);
-    pthread_cond_destroy(&me.wake);
-    if (me.code && err)
-        *err = me.err;
-    return me.code;
+    return db_group_transact(&s->group, durability, work, ctx, err);
 }
 
 /* --- reading -------------------------------------------------------------------------------- */
@@ -351,10 +277,7 @@ static enum err_code prove(struct sqlite *s, struct err *err)
 static void sqlite_close(void *impl)
 {
     struct sqlite *s = impl;
-    pthread_mutex_lock(&s->write_lock);
-    while (s->leading || s->first)
-        pthread_cond_wait(&s->write_idle, &s->write_lock);
-    pthread_mutex_unlock(&s->write_lock);
+    db_group_drain(&s->group);
     pthread_mutex_lock(&s->read_lock);
     while (s->reading) {
         s->read_waiting++;
@@ -365,8 +288,7 @@ static void sqlite_close(void *impl)
     for (int i = 0; i < s->readers; i++)
         conn_close(s->pool[i]);
     conn_close(s->writer); /* the last one: moves the WAL into the database and removes it */
-    pthread_cond_destroy(&s->write_idle);
-    pthread_mutex_destroy(&s->write_lock);
+    db_group_free(&s->group);
     pthread_cond_destroy(&s->read_free);
     pthread_mutex_destroy(&s->read_lock);
     free(s->path);
@@ -382,8 +304,7 @@ static enum err_code sqlite_open(const struct db_options *options, const char *p
     s->busy_ms = (int)((busy < 3600 ? busy : 3600) * 1000);
     s->synced = 1;
     s->wal_next = SQLITE_PASSIVE_PAGES;
-    pthread_mutex_init(&s->write_lock, NULL);
-    pthread_cond_init(&s->write_idle, NULL);
+    db_group_init(&s->group, s, run_group, sqlite_checkpoint);
     pthread_mutex_init(&s->read_lock, NULL);
     pthread_cond_init(&s->read_free, NULL);
     int want = options->readers > 0 ? options->readers : SQLITE_READERS;
@@ -411,11 +332,18 @@ static unsigned sqlite_caps(const void *impl)
     return DB_CAP_LOCAL;
 }
 
+static const char *sqlite_dialect(const void *impl)
+{
+    (void)impl;
+    return "sqlite";
+}
+
 const struct db_driver db_driver_sqlite = {
     .name = "sqlite",
     .open = sqlite_open,
     .close = sqlite_close,
     .caps = sqlite_caps,
+    .dialect = sqlite_dialect,
     .size_bytes = sqlite_size_bytes,
     .check = sqlite_check,
     .backup = sqlite_backup,

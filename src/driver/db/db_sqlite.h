@@ -4,24 +4,19 @@
 
 #include <pthread.h>
 
+#include "db_group.h"
 #include "sqlite_conn.h"
 
 #define SQLITE_READERS       4
 #define SQLITE_READERS_MAX   32
 #define SQLITE_PASSIVE_PAGES 1000 /* 4 MB: a checkpoint that waits for nobody */
-#define SQLITE_GROUP_MAX     64   /* transactions in one commit */
-
-struct write;
 
 struct sqlite {
     char *path;
     int busy_ms;
 
-    /* writing: the queue is guarded by write_lock, the connection belongs to the leader */
-    pthread_mutex_t write_lock;
-    pthread_cond_t write_idle;
-    struct write *first, *last;
-    int leading;
+    /* writing: the connection belongs to the group's leader */
+    struct db_group group;
     struct conn *writer;
     int synced;         /* the connection's synchronous is FULL */
     uint64_t wal_pages; /* set by the WAL hook */
@@ -39,6 +34,6 @@ enum err_code sqlite_check(void *impl, char **ret_problems, struct err *err);
 enum err_code sqlite_backup(void *impl, const char *path, struct err *err);
 uint64_t sqlite_size_bytes(void *impl);
 /* After a commit, by the leader: moves the WAL's pages into the database when there are many. */
-void sqlite_checkpoint(struct sqlite *s);
+void sqlite_checkpoint(void *impl);
 
 #endif

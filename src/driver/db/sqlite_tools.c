@@ -20,8 +20,9 @@
 #define TRUNCATE_MS    250   /* how long writers may be held up for it */
 #define PROBLEMS_MAX   200
 
-void sqlite_checkpoint(struct sqlite *s)
+void sqlite_checkpoint(void *impl)
 {
+    struct sqlite *s = impl;
     uint64_t pages = s->wal_pages;
     if (pages < s->wal_next)
         return;
