@@ -18,14 +18,14 @@
 #include "../role/app.h"
 #include "../store/store.h"
 #include "commands.h"
-#include "data_options.h"
+#include "settings.h"
 
 struct backup_options {
-    const char *data;
+    struct settings_options settings;
 };
 
 static const struct option_row rows[] = {
-    DATA_OPTION_ROW(struct backup_options),
+    SETTINGS_OPTION_ROWS(struct backup_options),
 };
 
 struct copying {
@@ -142,7 +142,8 @@ static enum err_code write_manifest(const char *folder, const struct copying *c,
     return ERR_OK;
 }
 
-static enum err_code backup(const char *data, const char *folder, struct err *err)
+static enum err_code backup(const struct app_settings *settings, const char *folder,
+                            struct err *err)
 {
     struct app from, to;
     struct copying c = {.from = &from, .to = &to, .folder = folder};
@@ -150,12 +151,17 @@ static enum err_code backup(const char *data, const char *folder, struct err *er
     if (mkdir(folder, 0700) != 0)
         return err_set_errno(err, errno == EEXIST ? ERR_CONFLICT : err_from_errno(errno), errno,
                              "cannot make the folder %s", folder);
-    enum err_code rc = app_open_data(&(struct app_settings){.data = data}, 0, 0, &from, err);
-    if (rc != ERR_OK)
+    enum err_code rc = app_open_data(settings, 0, 0, &from, err);
+    if (rc == ERR_OK) {
+        rc = db_backup(from.db, path, err);
+        if (rc != ERR_OK)
+            app_close_data(&from);
+    }
+    if (rc != ERR_OK) {
+        rmdir(folder); /* where nothing was written: a database that copies itself in its own way */
         return rc;
-    rc = db_backup(from.db, path, err);
-    if (rc == ERR_OK)
-        rc = app_open_data(&(struct app_settings){.data = folder}, 0, 0, &to, err);
+    }
+    rc = app_open_data(&(struct app_settings){.data = folder}, 0, 0, &to, err);
     if (rc == ERR_OK) {
         rc = copy_blobs(&c, err);
         app_close_data(&to);
@@ -187,11 +193,17 @@ static enum err_code check_backup(const char *folder, struct app *from, struct e
     return rc;
 }
 
-static enum err_code restore(const char *data, const char *folder, struct err *err)
+static enum err_code restore(const struct app_settings *settings, const char *folder,
+                             struct err *err)
 {
+    const char *data = settings->data;
     struct app from, to;
     struct copying c = {.from = &from, .to = &to, .folder = data, .check = 1};
     _cleanup_free_ char *path = xasprintf("%s/sonde.db", data);
+    if (settings->db.url || settings->blob.url)
+        return err_set(err, ERR_UNSUPPORTED,
+                       "restore fills a data folder; what is on servers is restored by their own "
+                       "tools, such as pg_restore");
     if (access(path, F_OK) == 0)
         return err_set(err, ERR_CONFLICT,
                        "%s has data already; move it away, or name another --data", data);
@@ -217,10 +229,12 @@ static enum err_code restore(const char *data, const char *folder, struct err *e
 }
 
 static int run(const struct command *command,
-               enum err_code (*work)(const char *, const char *, struct err *), int argc,
-               char **argv)
+               enum err_code (*work)(const struct app_settings *, const char *, struct err *),
+               int argc, char **argv)
 {
-    struct backup_options options = {0};
+    _cleanup_(cli_conf_free) struct conf *conf = conf_new();
+    struct backup_options options = {.settings.conf = conf};
+    struct app_settings settings;
     struct err err;
     int first = 0, help = 0;
     if (options_parse(command, argc, argv, &options, &first, &help, &err) != ERR_OK)
@@ -233,9 +247,11 @@ static int run(const struct command *command,
         err_set(&err, ERR_USAGE, "%s needs one folder", command->name);
         return cli_fail(EXIT_USAGE, &err);
     }
-    return work(data_folder(options.data), argv[first], &err) == ERR_OK
-               ? 0
-               : cli_fail(EXIT_INCOMPLETE, &err);
+    settings_load(&options.settings);
+    if (settings_tell(conf) != 0)
+        return EXIT_USAGE;
+    settings_app(conf, &settings);
+    return work(&settings, argv[first], &err) == ERR_OK ? 0 : cli_fail(EXIT_INCOMPLETE, &err);
 }
 
 static int run_backup(int argc, char **argv)
@@ -253,9 +269,13 @@ const struct command command_backup = {
     .arguments = "FOLDER",
     .summary = "Copy database, recordings and pictures into a new folder",
     .text =
-        "Works while the server runs: the copy is of one moment. The folder must not exist yet.\n",
+        "Works while the server runs: the copy is of one moment. The folder must not exist yet. A "
+        "database\n"
+        "or store on a server of its own is copied by that server's tools (pg_dump, a base "
+        "backup).\n",
     .options = rows,
     .n_options = ARRAY_LEN(rows),
+    .configured = 1,
     .run = run_backup,
 };
 
@@ -268,5 +288,6 @@ const struct command command_restore = {
             "waiting then go on when the server starts. Never writes over data.\n",
     .options = rows,
     .n_options = ARRAY_LEN(rows),
+    .configured = 1,
     .run = run_restore,
 };

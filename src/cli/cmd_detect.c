@@ -165,7 +165,8 @@ static int detect_list(const struct detect_options *options, struct walk_list *l
 
 static int run(int argc, char **argv)
 {
-    struct detect_options options = {0};
+    _cleanup_(cli_conf_free) struct conf *conf = conf_new();
+    struct detect_options options = {.engine.conf = conf};
     struct err err;
     int first = 0, help = 0;
     if (options_parse(&command_detect, argc, argv, &options, &first, &help, &err) != ERR_OK)

@@ -42,7 +42,7 @@ static void man_command(const struct command *command)
         }
     }
     for (size_t i = 0; i < command->n_options; i++) {
-        const struct option_row *row = &command->options[i];
+        const struct option_row full = option_row(&command->options[i]), *row = &full;
         printf(".TP\n");
         if (row->letter)
             printf("\\fB\\-%c\\fR, ", row->letter);
@@ -53,6 +53,11 @@ static void man_command(const struct command *command)
             printf(" \\fI%s\\fR", row->value);
         printf("\n");
         troff(row->help);
+        if (row->otherwise) {
+            printf(" (default: ");
+            troff(row->otherwise);
+            printf(")");
+        }
         if (row->env)
             printf("; environment: %s", row->env);
         printf("\n");
@@ -114,7 +119,7 @@ static int run_completion(int argc, char **argv)
         snprintf(first, sizeof first, "%.*s", (int)strcspn(command->name, " "), command->name);
         printf("    %s)\n        case \"$prev\" in\n", first);
         for (size_t o = 0; o < command->n_options; o++) {
-            const struct option_row *row = &command->options[o];
+            const struct option_row full = option_row(&command->options[o]), *row = &full;
             if (row->choices && strcmp(row->choices, "FILE") != 0)
                 printf("        --%s) COMPREPLY=($(compgen -W '%s' -- \"$cur\")); return ;;\n",
                        row->name, row->choices);
@@ -122,8 +127,10 @@ static int run_completion(int argc, char **argv)
         printf("        esac\n        words='--help");
         if (strchr(command->name, ' '))
             printf("%s", strchr(command->name, ' '));
+        if (command->verbs)
+            printf(" %s", command->verbs);
         for (size_t o = 0; o < command->n_options; o++)
-            printf(" --%s", command->options[o].name);
+            printf(" --%s", option_row(&command->options[o]).name);
         printf("' ;;\n");
     }
     printf("    esac\n"

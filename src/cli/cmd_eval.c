@@ -187,7 +187,8 @@ static int evaluate(const struct eval_options *options, const char *name,
 
 static int run(int argc, char **argv)
 {
-    struct eval_options options = {0};
+    _cleanup_(cli_conf_free) struct conf *conf = conf_new();
+    struct eval_options options = {.engine.conf = conf};
     struct err err;
     int first = 0, help = 0;
     if (options_parse(&command_eval, argc, argv, &options, &first, &help, &err) != ERR_OK)

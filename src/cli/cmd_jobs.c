@@ -1,5 +1,5 @@
-/* `sonde jobs`: the queues, and the dead letters in them, of a data folder; the server may be
- * running. */
+/* `sonde jobs`: the queues, and the dead letters in them, of a data folder or of the servers that
+ * the configuration names; sonde may be running. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,16 +8,16 @@
 #include "../role/app.h"
 #include "../store/store.h"
 #include "commands.h"
-#include "data_options.h"
 #include "print.h"
+#include "settings.h"
 
 struct jobs_options {
-    const char *data;
+    struct settings_options settings;
     int all, json;
 };
 
 static const struct option_row rows[] = {
-    DATA_OPTION_ROW(struct jobs_options),
+    SETTINGS_OPTION_ROWS(struct jobs_options),
     {"all", 'a', OPTION_FLAG, offsetof(struct jobs_options, all), NULL, NULL, 0, 0,
      "retry, drop: every dead letter", NULL},
     {"json", 0, OPTION_FLAG, offsetof(struct jobs_options, json), NULL, NULL, 0, 0,
@@ -121,7 +121,8 @@ static enum err_code settle(struct app *app, int retry, const char *id, struct e
 
 static int run(int argc, char **argv)
 {
-    struct jobs_options options = {0};
+    _cleanup_(cli_conf_free) struct conf *conf = conf_new();
+    struct jobs_options options = {.settings.conf = conf};
     struct err err;
     int first = 0, help = 0;
     if (options_parse(&command_jobs, argc, argv, &options, &first, &help, &err) != ERR_OK)
@@ -142,7 +143,11 @@ static int run(int argc, char **argv)
         return cli_fail(EXIT_USAGE, &err);
     }
     struct app app;
-    struct app_settings settings = {.data = data_folder(options.data)};
+    struct app_settings settings;
+    settings_load(&options.settings);
+    if (settings_tell(conf) != 0)
+        return EXIT_USAGE;
+    settings_app(conf, &settings);
     if (app_open_data(&settings, 0, 0, &app, &err) != ERR_OK)
         return cli_fail(EXIT_INCOMPLETE, &err);
     enum err_code rc = listing ? list(&app, &options, &err) : settle(&app, retry, id, &err);
@@ -161,5 +166,7 @@ const struct command command_jobs = {
             "server runs, and while it does not.\n",
     .options = rows,
     .n_options = ARRAY_LEN(rows),
+    .verbs = "list retry drop",
+    .configured = 1,
     .run = run,
 };

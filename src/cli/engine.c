@@ -14,24 +14,43 @@ int cli_fail(int code, const struct err *err)
     return code;
 }
 
-enum err_code engine_open(const struct engine_options *options, struct engine *ret, struct err *err)
+void cli_conf_free(struct conf **conf)
 {
-    struct engine engine = {.jobs = options->jobs > 0 ? options->jobs : parallel_processors()};
+    *conf = conf_free(*conf);
+}
+
+enum err_code engine_open_parts(const struct conf *conf, int with_decoder, struct engine *ret,
+                                struct err *err)
+{
+    const struct media_limits limits = {
+        .max_bytes = conf_bytes(conf, CONF_DETECTOR_MAX_BYTES),
+        .max_seconds = conf_number(conf, CONF_DETECTOR_MAX_SECONDS),
+        .max_wall = conf_number(conf, CONF_DETECTOR_MAX_WALL),
+        .max_memory = conf_bytes(conf, CONF_DETECTOR_MAX_MEMORY),
+    };
+    int jobs = (int)conf_number(conf, CONF_SERVER_JOBS);
+    double prior = conf_number(conf, CONF_DETECTOR_PRIOR);
+    struct engine engine = {.jobs = jobs > 0 ? jobs : parallel_processors()};
     enum nn_isa isa = NN_ISA_AUTO;
-    enum err_code rc = nn_isa_choose(options->isa, &isa, err);
+    enum err_code rc = nn_isa_choose(conf_text(conf, CONF_DETECTOR_ISA), &isa, err);
     /* The decoder program first: it starts while the weights are prepared. */
+    if (rc == ERR_OK && with_decoder)
+        rc = media_service_new(NULL, &limits, &engine.media, err);
     if (rc == ERR_OK)
-        rc = media_service_new(NULL, &options->limits, &engine.media, err);
-    if (rc == ERR_OK)
-        rc = detector_new(options->model, isa, &engine.detector, err);
-    if (rc == ERR_OK && options->prior > 0)
-        rc = detector_set_prior(engine.detector, options->prior, err);
+        rc = detector_new(conf_text(conf, CONF_DETECTOR_MODEL), isa, &engine.detector, err);
+    if (rc == ERR_OK && prior > 0)
+        rc = detector_set_prior(engine.detector, prior, err);
     if (rc != ERR_OK) {
         engine_done(&engine);
         return rc;
     }
     *ret = engine;
     return ERR_OK;
+}
+
+enum err_code engine_open(const struct engine_options *options, struct engine *ret, struct err *err)
+{
+    return engine_open_parts(options->conf, 1, ret, err);
 }
 
 void engine_done(struct engine *engine)

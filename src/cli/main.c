@@ -6,17 +6,9 @@
 #include "commands.h"
 
 const struct command *const commands[] = {
-    &command_serve,
-    &command_detect,
-    &command_eval,
-    &command_model_info,
-    &command_jobs,
-    &command_doctor,
-    &command_backup,
-    &command_restore,
-    &command_completion,
-    &command_man,
-    NULL,
+    &command_serve,  &command_detect,     &command_eval,   &command_model_info,
+    &command_jobs,   &command_doctor,     &command_backup, &command_restore,
+    &command_config, &command_completion, &command_man,    NULL,
 };
 
 static int print_overview(FILE *out)

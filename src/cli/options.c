@@ -1,9 +1,8 @@
-/* Options by table over getopt_long. One thread: getopt keeps global state. */
+/* Options by table over getopt_long. One thread: getopt keeps global state. What a number means is
+ * said in src/conf/value.c alone. */
 #include "options.h"
 
-#include <errno.h>
 #include <getopt.h>
-#include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,42 +11,33 @@
 
 #define MAX_ROWS 64
 
-static enum err_code number_with_unit(const char *text, const char *units, const double *factors,
-                                      double *ret, struct err *err)
+struct option_row option_row(const struct option_row *row)
 {
-    char *end;
-    errno = 0;
-    double value = strtod(text, &end);
-    if (errno || end == text || !isfinite(value) || value < 0)
-        return err_set(err, ERR_USAGE, "'%s' is not a number", text);
-    if (*end) {
-        const char *unit = strchr(units, *end);
-        if (!unit || end[1])
-            return err_set(err, ERR_USAGE, "'%s' has an unknown unit; known are %s", text, units);
-        value *= factors[unit - units];
-    }
-    *ret = value;
-    return ERR_OK;
-}
-
-enum err_code options_size(const char *text, double *ret, struct err *err)
-{
-    static const double factors[] = {1024.0, 1048576.0, 1073741824.0, 1099511627776.0};
-    return number_with_unit(text, "KMGT", factors, ret, err);
-}
-
-enum err_code options_seconds(const char *text, double *ret, struct err *err)
-{
-    static const double factors[] = {1.0, 60.0, 3600.0};
-    return number_with_unit(text, "smh", factors, ret, err);
+    struct option_row full = *row;
+    if (row->kind != OPTION_SETTING)
+        return full;
+    const struct conf_setting *setting = &conf_settings[row->setting];
+    full.name = setting->flag;
+    full.letter = setting->letter;
+    full.value = setting->placeholder;
+    full.env = setting->env;
+    full.help = setting->help;
+    full.choices = setting->choices;
+    full.otherwise = setting->initial ? setting->initial : setting->otherwise;
+    return full;
 }
 
 static enum err_code store(const struct option_row *row, const char *value, void *options,
                            struct err *err)
 {
+    static const enum conf_kind kinds[] = {
+        [OPTION_COUNT] = CONF_COUNT,
+        [OPTION_NUMBER] = CONF_NUMBER,
+        [OPTION_SIZE] = CONF_SIZE,
+        [OPTION_SECONDS] = CONF_SECONDS,
+    };
     void *field = (char *)options + row->offset;
     double number = 0;
-    enum err_code rc = ERR_OK;
     switch (row->kind) {
     case OPTION_FLAG:
         *(int *)field = 1;
@@ -55,31 +45,17 @@ static enum err_code store(const struct option_row *row, const char *value, void
     case OPTION_TEXT:
         *(const char **)field = value;
         return ERR_OK;
-    case OPTION_COUNT: {
-        char *end;
-        number = (double)strtol(value, &end, 10);
-        if (end == value || *end)
-            rc = err_set(err, ERR_USAGE, "'%s' is not a whole number", value);
-        break;
-    }
-    case OPTION_NUMBER: {
-        char *end;
-        number = strtod(value, &end);
-        if (end == value || *end || !isfinite(number))
-            rc = err_set(err, ERR_USAGE, "'%s' is not a number", value);
-        break;
-    }
+    case OPTION_SETTING:
+        return conf_set(*(struct conf **)field, row->setting, CONF_FROM_FLAG, value, err);
+    case OPTION_COUNT:
+    case OPTION_NUMBER:
     case OPTION_SIZE:
-        rc = options_size(value, &number, err);
-        break;
     case OPTION_SECONDS:
-        rc = options_seconds(value, &number, err);
         break;
     }
+    enum err_code rc = conf_number_parse(kinds[row->kind], value, row->min, row->max, &number, err);
     if (rc != ERR_OK)
         return rc;
-    if (number < row->min || number > row->max)
-        return err_set(err, ERR_USAGE, "%s is outside %.10g to %.10g", value, row->min, row->max);
     if (row->kind == OPTION_COUNT)
         *(int *)field = (int)number;
     else if (row->kind == OPTION_SIZE)
@@ -94,6 +70,12 @@ static enum err_code read_environment(const struct command *command, const unsig
 {
     for (size_t i = 0; i < command->n_options; i++) {
         const struct option_row *row = &command->options[i];
+        if (row->kind == OPTION_SETTING) {
+            struct conf *conf = *(struct conf **)((char *)options + row->offset);
+            if (!command->configured && conf_read_variable(conf, row->setting, err) != ERR_OK)
+                return ERR_USAGE;
+            continue;
+        }
         const char *value = row->env && !given[i] ? getenv(row->env) : NULL;
         if (!value || !*value)
             continue;
@@ -114,8 +96,10 @@ enum err_code options_parse(const struct command *command, int argc, char **argv
     unsigned char given[MAX_ROWS] = {0};
     size_t at = strlen(shorts);
     size_t n = command->n_options < MAX_ROWS ? command->n_options : MAX_ROWS;
+    struct option_row rows[MAX_ROWS];
     for (size_t i = 0; i < n; i++) {
-        const struct option_row *row = &command->options[i];
+        const struct option_row *row = &rows[i];
+        rows[i] = option_row(&command->options[i]);
         longs[i] =
             (struct option){.name = row->name,
                             .has_arg = row->kind == OPTION_FLAG ? no_argument : required_argument,
@@ -139,11 +123,11 @@ enum err_code options_parse(const struct command *command, int argc, char **argv
                            c == '?' ? "unknown option" : "a value is missing after",
                            argv[optind - 1]);
         size_t i = 0;
-        while (i < n && c != 256 + (int)i && c != command->options[i].letter)
+        while (i < n && c != 256 + (int)i && c != rows[i].letter)
             i++;
-        enum err_code rc = store(&command->options[i], optarg, options, err);
+        enum err_code rc = store(&rows[i], optarg, options, err);
         if (rc != ERR_OK) {
-            err_prefix(err, "--%s", command->options[i].name);
+            err_prefix(err, "--%s", rows[i].name);
             return rc;
         }
         given[i] = 1;
@@ -157,14 +141,17 @@ void options_print_help(const struct command *command, FILE *out)
     fprintf(out, "Usage: sonde %s [OPTIONS] %s\n\n%s\n\n%s\nOptions:\n", command->name,
             command->arguments, command->summary, command->text);
     for (size_t i = 0; i < command->n_options; i++) {
-        const struct option_row *row = &command->options[i];
+        const struct option_row row = option_row(&command->options[i]);
         char left[64];
-        snprintf(left, sizeof left, "%s%c%s --%s%s%s", row->letter ? "-" : " ",
-                 row->letter ? row->letter : ' ', row->letter ? "," : " ", row->name,
-                 row->value ? " " : "", row->value ? row->value : "");
-        fprintf(out, "  %-26s %s\n", left, row->help);
-        if (row->env)
-            fprintf(out, "  %-26s (environment: %s)\n", "", row->env);
+        snprintf(left, sizeof left, "%s%c%s --%s%s%s", row.letter ? "-" : " ",
+                 row.letter ? row.letter : ' ', row.letter ? "," : " ", row.name,
+                 row.value ? " " : "", row.value ? row.value : "");
+        fprintf(out, "  %-26s %s", left, row.help);
+        if (row.otherwise)
+            fprintf(out, " (default: %s)", row.otherwise);
+        fputc('\n', out);
+        if (row.env)
+            fprintf(out, "  %-26s (environment: %s)\n", "", row.env);
     }
     fprintf(out, "  %-26s %s\n", "-h, --help", "show this text");
 }

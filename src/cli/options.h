@@ -1,5 +1,6 @@
 /* Command-line options from one table per command: parsing, environment, --help, the man page and
- * shell completion all read the same rows. */
+ * shell completion all read the same rows. A row may stand for a setting of src/conf/settings.def;
+ * then its name, help and limits come from there. */
 #ifndef SONDE_CLI_OPTIONS_H
 #define SONDE_CLI_OPTIONS_H
 
@@ -7,6 +8,7 @@
 #include <stdio.h>
 
 #include "../base/err.h"
+#include "../conf/conf.h"
 
 enum option_kind {
     OPTION_FLAG,    /* int, set to 1 */
@@ -15,19 +17,30 @@ enum option_kind {
     OPTION_NUMBER,  /* double, min .. max */
     OPTION_SIZE,    /* uint64_t bytes: 500M, 4G (powers of 1024) */
     OPTION_SECONDS, /* double: 90, 15m, 2h */
+    OPTION_SETTING, /* struct conf *, which gets the value of `setting` */
 };
 
 struct option_row {
     const char *name; /* without the dashes */
     char letter;      /* 0: none */
     enum option_kind kind;
-    size_t offset;       /* of the field in the command's options struct */
-    const char *value;   /* placeholder in help: "FILE"; NULL for flags */
-    const char *env;     /* environment variable with the same meaning, or NULL */
-    double min, max;     /* for numbers */
-    const char *help;    /* one line; the default stands in it */
-    const char *choices; /* "scalar avx2 avx512" for completion, or NULL; "FILE" completes files */
+    size_t offset;        /* of the field in the command's options struct */
+    const char *value;    /* placeholder in help: "FILE"; NULL for flags */
+    const char *env;      /* environment variable with the same meaning, or NULL */
+    double min, max;      /* for numbers */
+    const char *help;     /* one line; the default stands in it */
+    const char *choices;  /* "scalar avx2 avx512" for completion, or NULL; "FILE" completes files */
+    enum conf_id setting; /* of OPTION_SETTING */
+    const char *otherwise; /* its default in words; other rows say theirs in `help` */
 };
+
+/* A row that is a setting's flag: only these two are given. */
+#define SETTING_ROW(type, field, id)                                                               \
+    {                                                                                              \
+        .kind = OPTION_SETTING, .offset = offsetof(type, field), .setting = CONF_##id              \
+    }
+/* The row with the columns that a setting's row has from the table. */
+struct option_row option_row(const struct option_row *row);
 
 struct command {
     const char *name;      /* "detect", "model info" */
@@ -36,6 +49,8 @@ struct command {
     const char *text;      /* paragraphs for --help and the man page */
     const struct option_row *options;
     size_t n_options;
+    const char *verbs; /* for completion: "list retry drop", or NULL */
+    int configured;    /* settings come from a file, too: their variables are not read here */
     /* argv[0] is the last word of the name; returns the exit code. */
     int (*run)(int argc, char **argv);
 };
@@ -46,9 +61,5 @@ struct command {
 enum err_code options_parse(const struct command *command, int argc, char **argv, void *options,
                             int *ret_first, int *ret_help, struct err *err) MUST_CHECK;
 void options_print_help(const struct command *command, FILE *out);
-
-/* "4G" -> bytes; "2h" -> seconds. */
-enum err_code options_size(const char *text, double *ret, struct err *err) MUST_CHECK;
-enum err_code options_seconds(const char *text, double *ret, struct err *err) MUST_CHECK;
 
 #endif
