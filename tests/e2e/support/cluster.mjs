@@ -12,7 +12,6 @@
 // files that variables name). servers: which of postgres, swift, rabbitmq, redis; what is left out is sonde's own, and then `settings` has to
 // name what is shared, such as { blob: { url: 'fs:/shared/folder' } }.
 import { execFile } from 'node:child_process';
-import { createHash, createHmac } from 'node:crypto';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -88,33 +87,14 @@ function psqlOf(settings) {
   };
 }
 
-// One signed request without a body to the S3 store.
-async function s3(settings, method, path, query = {}) {
-  const base = settings.SONDE_BLOB_URL.replace(/^s3\+http:/, 'http:').replace(/^s3:/, 'https:');
-  const host = new URL(base).host;
-  const escape = (text) => encodeURIComponent(text).replace(/[!'()*]/g, (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`);
-  const search = Object.entries(query).sort().map(([k, v]) => `${escape(k)}=${escape(v)}`).join('&');
-  const at = new Date().toISOString().replace(/[-:]|\.\d+/g, ''), day = at.slice(0, 8), region = settings.SONDE_BLOB_REGION ?? 'us-east-1';
-  const empty = createHash('sha256').digest('hex');
-  const pathEscaped = path.split('/').map(escape).join('/');
-  const canonical = `${method}\n${pathEscaped}\n${search}\nhost:${host}\nx-amz-content-sha256:${empty}\nx-amz-date:${at}\n\nhost;x-amz-content-sha256;x-amz-date\n${empty}`;
-  const scope = `${day}/${region}/s3/aws4_request`;
-  const toSign = `AWS4-HMAC-SHA256\n${at}\n${scope}\n${createHash('sha256').update(canonical).digest('hex')}`;
-  const key = [day, region, 's3', 'aws4_request'].reduce((k, part) => createHmac('sha256', k).update(part).digest(), `AWS4${settings.SONDE_BLOB_SECRET}`);
-  const signature = createHmac('sha256', key).update(toSign).digest('hex');
-  const reply = await fetch(`${base}${pathEscaped}${search ? `?${search}` : ''}`, { method, signal: AbortSignal.timeout(30_000), headers: {
-    'x-amz-date': at, 'x-amz-content-sha256': empty,
-    authorization: `AWS4-HMAC-SHA256 Credential=${settings.SONDE_BLOB_KEY_ID}/${scope}, SignedHeaders=host;x-amz-content-sha256;x-amz-date, Signature=${signature}` } });
-  const text = await reply.text();
-  if (!reply.ok) throw new Error(`${method} ${path}: ${reply.status} ${text.slice(0, 300)}`);
-  return text;
-}
-
-function objectsOf(settings) {
+function objectsOf(swift) {
   return async (bucket) => {
     const found = [];
     for (let token; ;) {
-      const text = await s3(settings, 'GET', `/${bucket}`, { 'list-type': '2', ...(token ? { 'continuation-token': token } : {}) });
+      // Sorted by name, as the signature wants it.
+      const { status, body } = await swift.request({ path: `/${bucket}`, query: `${token ? `continuation-token=${encodeURIComponent(token)}&` : ''}list-type=2` });
+      const text = body.toString();
+      if (status !== 200) throw new Error(`listing ${bucket}: ${status} ${text.slice(0, 300)}`);
       for (const [, one] of text.matchAll(/<Contents>(.*?)<\/Contents>/gs))
         found.push({ key: /<Key>(.*?)<\/Key>/s.exec(one)[1], size: Number(/<Size>(\d+)<\/Size>/.exec(one)[1]) });
       token = /<NextContinuationToken>(.*?)<\/NextContinuationToken>/s.exec(text)?.[1];
@@ -186,7 +166,7 @@ export async function cluster({ dir = mkdtempSync(join(tmpdir(), 'sonde-cluster-
     ready: () => Promise.all(processes.map((p) => ready(p.name, async () => (await fetch(`${p.url}/readyz`)).ok, { timeout: 30_000 }))),
   };
   if (started.postgres) whole.psql = psqlOf(started.settings);
-  if (started.swift) { whole.objects = objectsOf(started.settings); whole.s3 = (...request) => s3(started.settings, ...request); }
+  if (started.swift) whole.objects = objectsOf(started.swift);
   if (started.rabbitmq) whole.queues = queuesOf(started.rabbitmq);
   if (started.redis) whole.keys = keysOf(started.settings);
   return whole;
