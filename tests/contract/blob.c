@@ -1,5 +1,9 @@
 /* The contract of driver/blob/blob.h, over every driver that keeps it. A new driver joins by a row
- * in `drivers`: how to make an empty store, and how to take it away. */
+ * in `drivers`: how to make an empty store, and how to take it away.
+ *
+ * The rows of S3 need a server: SONDE_TEST_S3 is its url, SONDE_TEST_S3_KEY and _SECRET a key that
+ * may make and remove buckets; SONDE_TEST_S3_TLS and SONDE_TEST_S3_CA the same behind TLS. Each
+ * test has buckets of its own there. Without them these rows are skipped, and say so. */
 #include "../support/cm.h"
 
 #include <fcntl.h>
@@ -15,12 +19,16 @@
 #include "../support/folder.h"
 #include "base/mem.h"
 #include "base/time.h"
+#include "base/id.h"
 #include "driver/blob/blob.h"
+#include "driver/blob/s3.h"
 
 /* What each test gets: a store, and a folder for the caller's own files. */
 struct bench {
     struct blob *blob;
-    char *url, *store, *own;
+    struct blob_options options;
+    char *url, *store, *own, *prefix;
+    int rounds; /* of the race */
 };
 
 static struct err err;
@@ -34,7 +42,9 @@ static void open_in(struct bench *b, const char *prefix)
 {
     b->store = folder_new();
     b->url = xasprintf("%sfs:%s/blobs", prefix, b->store);
-    OK(blob_open_store(&(struct blob_options){.url = b->url}, &b->blob, &err));
+    b->options.url = b->url;
+    b->rounds = 150;
+    OK(blob_open_store(&b->options, &b->blob, &err));
 }
 
 static void open_fs(struct bench *b)
@@ -48,10 +58,80 @@ static void open_fault(struct bench *b)
     open_in(b, "fault:1000000000:");
 }
 
+static void open_s3_at(struct bench *b, const char *prefix, const char *url, const char *ca_file)
+{
+    unsigned number;
+    random_bytes(&number, sizeof number);
+    b->store = folder_new();
+    b->url = xasprintf("%s%s", prefix, url);
+    b->prefix = xasprintf("test-%08x-", number);
+    b->rounds = 8; /* hundreds of requests */
+    b->options = (struct blob_options){.url = b->url,
+                                       .key_id = getenv("SONDE_TEST_S3_KEY"),
+                                       .secret = getenv("SONDE_TEST_S3_SECRET"),
+                                       .prefix = b->prefix,
+                                       .ca_file = ca_file,
+                                       .spool = b->store,
+                                       .make_buckets = 1};
+    OK(blob_open_store(&b->options, &b->blob, &err));
+}
+
+static void open_s3(struct bench *b)
+{
+    open_s3_at(b, "", getenv("SONDE_TEST_S3"), NULL);
+}
+
+/* Also: the wrapper hands on what S3 needs to know. */
+static void open_s3_tls(struct bench *b)
+{
+    open_s3_at(b, "fault:1000000000:", getenv("SONDE_TEST_S3_TLS"), getenv("SONDE_TEST_S3_CA"));
+}
+
+struct dropping {
+    void *s3;
+    enum blob_bucket bucket;
+};
+
+static int drop_key(void *ctx, const char *key, uint64_t size, int64_t modified_ms)
+{
+    struct dropping *d = ctx;
+    (void)size;
+    (void)modified_ms;
+    (void)!blob_s3.del(d->s3, d->bucket, key, NULL);
+    return 0;
+}
+
+/* The buckets with what is left in them. */
+static void drop_s3(struct bench *b)
+{
+    const char *rest;
+    void *s3 = NULL;
+    const char *url = strstr(b->url, "s3");
+    const struct blob_driver *plain = blob_find_driver(url, &rest, &err);
+    if (plain->open_store(&b->options, rest, &s3, &err) != ERR_OK)
+        return;
+    for (int i = 0; i < BLOB_BUCKETS; i++) {
+        struct dropping dropping = {s3, i};
+        struct s3_call call = {.method = "DELETE", .bucket = i};
+        if (plain->list(s3, i, drop_key, &dropping, &err) != ERR_OK ||
+            s3_call(s3, &call, &err) != ERR_OK)
+            print_error("a bucket of %s stays: %s\n", b->prefix, err.text);
+        s3_call_done(&call);
+    }
+    plain->close_store(s3);
+}
+
 static const struct driver {
     const char *name;
     void (*open)(struct bench *b);
-} drivers[] = {{"fs", open_fs}, {"fault", open_fault}};
+    void (*drop)(struct bench *b);
+    const char *needs; /* a variable of the environment, without which its tests are skipped */
+} drivers[] = {
+    {"fs", open_fs, NULL, NULL},
+    {"fault", open_fault, NULL, NULL},
+    {"s3", open_s3, drop_s3, "SONDE_TEST_S3"},
+    {"s3 over TLS", open_s3_tls, drop_s3, "SONDE_TEST_S3_TLS"},
+};
 static const struct driver *driver; /* of the test that runs */
 
 static int setup(void **state)
@@ -68,8 +148,11 @@ static int teardown(void **state)
 {
     struct bench *b = *state;
     blob_close_store(b->blob);
+    if (driver->drop)
+        driver->drop(b);
     folder_drop(b->store);
     folder_drop(b->own);
+    free(b->prefix);
     free(b->url);
     free(b);
     return 0;
@@ -315,12 +398,11 @@ static void what_is_stored_outlives_the_store(void **state)
     put_text(b, "kept/one", "still");
     b->blob = blob_close_store(b->blob);
     assert_null(b->blob);
-    OK(blob_open_store(&(struct blob_options){.url = b->url}, &b->blob, &err));
+    OK(blob_open_store(&b->options, &b->blob, &err));
     assert_content(b, "kept/one", "still");
     assert_null(blob_close_store(NULL));
 }
 
-enum { ROUNDS = 150 };
 struct racer {
     struct bench *b;
     int number;
@@ -335,7 +417,7 @@ static void *race(void *arg)
     struct err e;
     snprintf(own, sizeof own, "race/x/own%d", r->number);
     memset(text, 'a' + r->number, sizeof text);
-    for (int i = 0; i < ROUNDS; i++) {
+    for (int i = 0; i < r->b->rounds; i++) {
         char *got = NULL;
         size_t size = 0;
         int bad = blob_put(r->b->blob, BLOB_RAW, own, text, sizeof text, &e) != ERR_OK;
@@ -373,6 +455,12 @@ static void threads_see_whole_values_or_none(void **state)
     assert_int_equal(listed(*state, BLOB_RAW), 0);
 }
 
+static void needs_a_server(void **state)
+{
+    (void)state;
+    skip();
+}
+
 #define ROW(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -394,8 +482,12 @@ int main(void)
     for (size_t i = 0; i < ARRAY_LEN(tests); i++) {
         const struct driver *d = &drivers[i / ARRAY_LEN(suite)];
         tests[i] = suite[i % ARRAY_LEN(suite)];
-        tests[i].name = xasprintf("%s: %s", d->name, tests[i].name);
+        int missing = d->needs && !getenv(d->needs);
+        tests[i].name = xasprintf("%s: %s%s%s%s", d->name, tests[i].name, missing ? " (" : "",
+                                  missing ? d->needs : "", missing ? " is not set)" : "");
         tests[i].initial_state = (void *)(uintptr_t)d;
+        if (missing)
+            tests[i] = (struct CMUnitTest){.name = tests[i].name, .test_func = needs_a_server};
     }
     int failed = cmocka_run_group_tests_name("contract_blob", tests, NULL, NULL);
     for (size_t i = 0; i < ARRAY_LEN(tests); i++)
