@@ -43,13 +43,24 @@ static enum err_code no_such_queue(const char *name, struct err *err)
     return err_set(err, ERR_USAGE, "no queue is called %.40s", name ? name : "(nothing)");
 }
 
+static const struct queue_driver *driver_of(const char *url)
+{
+    if (url && !strcmp(url, "table:"))
+        return &queue_driver_table;
+    if (url && (!strncmp(url, "amqp://", 7) || !strncmp(url, "amqps://", 8)))
+        return &queue_driver_amqp;
+    return NULL;
+}
+
 enum err_code queue_open(const struct queue_options *options, struct queue **ret, struct err *err)
 {
     static const char *const outcomes[FATES] = {"acked", "retried", "dead", "lost_lease"};
     *ret = NULL;
-    const struct queue_driver *driver = &queue_driver_table;
-    if (!options->url || strcmp(options->url, "table:"))
-        return err_set(err, ERR_USAGE, "no queue url that sonde knows; it is table:");
+    const struct queue_driver *driver = driver_of(options->url);
+    if (!driver)
+        return err_set(err, ERR_USAGE,
+                       "no queue url that sonde knows; it is table:, or "
+                       "amqp://user@host[:port][/vhost], or amqps://…");
     void *impl = NULL;
     enum err_code code = driver->open(options, &impl, err);
     if (code)

@@ -35,7 +35,8 @@ struct queue;
 
 struct queue_options {
     /* "table:"; "amqp://user@host[:port][/vhost]" or "amqps://…", several separated by blanks: the
-     * first that answers */
+     * first that answers. "?prefix=name" goes before the names of all queues, so that several
+     * sondes can share a virtual host */
     const char *url;
     struct db *db;        /* for the table driver; outlives the queue */
     const char *password; /* of amqp; NULL: what the url says */

@@ -37,7 +37,7 @@ struct queue_driver {
     enum err_code (*dead_drop)(void *impl, const char *id, uint64_t *ret_count, struct err *err);
 };
 
-extern const struct queue_driver queue_driver_table;
+extern const struct queue_driver queue_driver_table, queue_driver_amqp;
 
 /* 0..QUEUE_NAMES-1, or -1; and back, as one of the constants. */
 int queue_name_index(const char *name);

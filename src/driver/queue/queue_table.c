@@ -21,6 +21,7 @@
 
 #include "../../base/mem.h"
 #include "../../base/time.h"
+#include "queue_history.h"
 
 #define POLL_MS 1000 /* for what other processes publish */
 
@@ -391,7 +392,7 @@ static enum err_code retry_one(struct db_tx *tx, void *ctx, struct err *err)
         settling->dead = 1;
         return table_bury(tx, settling->message->id, settling->reason, err);
     }
-    longer = table_history_add(history, settling->reason);
+    longer = queue_history_add(history, settling->reason);
     if (!longer)
         return err_set(err, ERR_NO_MEMORY, "no memory for a message");
     return db_exec(tx,

@@ -28,8 +28,6 @@ int table_row(struct db_rows *rows, enum err_code *ret_code, struct err *err);
 /* queue_table_dead.c: dead letters */
 /* Moves the message to the dead letters, noting the reason. Part of a transaction. */
 enum err_code table_bury(struct db_tx *tx, const char *id, const char *reason, struct err *err);
-/* The history with one more entry, bounded; caller frees. NULL: no memory. */
-char *table_history_add(const char *history, const char *reason);
 enum err_code table_expire(void *impl, queue_expired *expired, void *ctx, struct err *err);
 enum err_code table_dead_stats(struct queue_table *t, struct queue_stats *ret, struct err *err);
 enum err_code table_dead_list(void *impl, queue_each_dead *each, void *ctx, struct err *err);

@@ -5,72 +5,27 @@
  * only a late settling may, and then there is nothing left to bury. Threads: any. */
 #include "queue_table.h"
 
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "../../base/mem.h"
 #include "../../base/time.h"
-#include "../../base/utf8.h"
+#include "queue_history.h"
 
-#define REASON_MAX   240 /* bytes */
-#define HISTORY_MAX  8   /* entries: more than there are retries, but retried letters keep theirs */
 #define EXPIRE_BATCH 64
-
-/* At most REASON_MAX bytes of whole, valid characters. */
-static void tidy_reason(const char *reason, char ret[REASON_MAX + 1])
-{
-    size_t used = 0;
-    while (*reason) {
-        uint32_t c = 0;
-        size_t len = utf8_char(reason, &c);
-        const char *from = len && !utf8_unprintable(c) ? reason : "?";
-        size_t put = from == reason ? len : 1;
-        if (used + put > REASON_MAX)
-            break;
-        memcpy(ret + used, from, put);
-        used += put;
-        reason += len ? len : 1;
-    }
-    ret[used] = 0;
-}
-
-char *table_history_add(const char *history, const char *reason)
-{
-    char tidy[REASON_MAX + 1], at[TIME_TEXT];
-    tidy_reason(reason, tidy);
-    time_format(time_now_ms(), at);
-    json_t *list = json_loads(history, 0, NULL);
-    if (!json_is_array(list)) { /* damaged: the message matters more */
-        json_decref(list);
-        list = json_array();
-    }
-    json_t *entry = json_object();
-    char *text = NULL;
-    if (!json_object_set_new(entry, "at", json_string(at)) &&
-        !json_object_set_new(entry, "reason", json_string(tidy)) &&
-        !json_array_append(list, entry)) {
-        while (json_array_size(list) > HISTORY_MAX)
-            json_array_remove(list, 0);
-        text = json_dumps(list, JSON_COMPACT);
-    }
-    json_decref(entry);
-    json_decref(list);
-    return text;
-}
 
 enum err_code table_bury(struct db_tx *tx, const char *id, const char *reason, struct err *err)
 {
-    char tidy[REASON_MAX + 1];
+    char tidy[QUEUE_REASON_MAX + 1];
     _cleanup_free_ char *history = NULL;
-    tidy_reason(reason, tidy);
+    queue_reason_tidy(reason, tidy);
     _cleanup_(db_rows_done) struct db_rows *rows = NULL;
     enum err_code code =
         db_query(tx, "SELECT history FROM queue_messages WHERE id = ?1", &rows, err, DB_T(id));
     if (code || table_row(rows, &code, err) != 1)
         return code;
     const char *before = db_text(rows, 0, NULL);
-    history = table_history_add(before ? before : "[]", reason);
+    history = queue_history_add(before ? before : "[]", reason);
     db_rows_done(&rows);
     if (!history)
         return err_set(err, ERR_NO_MEMORY, "no memory for a dead letter");
@@ -238,10 +193,10 @@ static enum err_code raise_dead(struct db_tx *tx, void *ctx, struct err *err)
         db_exec(tx,
                 "INSERT INTO queue_messages (id, queue, available_at, lease, delivery, "
                 "published_at, body, history) SELECT id, queue, ?2, NULL, 0, ?2, body, history "
-                "FROM queue_dead WHERE ?1 IS NULL OR id = ?1 ON CONFLICT (id) DO NOTHING",
+                "FROM queue_dead WHERE id = COALESCE(?1, id) ON CONFLICT (id) DO NOTHING",
                 NULL, err, DB_T(raising->id), DB_I(time_steady_ms()));
     if (!code)
-        code = db_exec(tx, "DELETE FROM queue_dead WHERE ?1 IS NULL OR id = ?1", &raising->count,
+        code = db_exec(tx, "DELETE FROM queue_dead WHERE id = COALESCE(?1, id)", &raising->count,
                        err, DB_T(raising->id));
     return code;
 }
@@ -249,7 +204,7 @@ static enum err_code raise_dead(struct db_tx *tx, void *ctx, struct err *err)
 static enum err_code drop_dead(struct db_tx *tx, void *ctx, struct err *err)
 {
     struct raising *raising = ctx;
-    return db_exec(tx, "DELETE FROM queue_dead WHERE ?1 IS NULL OR id = ?1", &raising->count, err,
+    return db_exec(tx, "DELETE FROM queue_dead WHERE id = COALESCE(?1, id)", &raising->count, err,
                    DB_T(raising->id));
 }
 
