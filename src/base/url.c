@@ -56,7 +56,7 @@ static void mask_parameters(struct masking *m, const char *p, const char *end, i
 static void mask_word(struct masking *m, const char *word, size_t len)
 {
     const char *end = word + len, *rest = word;
-    const char *host = memmem(word, len, "://", 3);
+    const char *host = secret_name(word) ? NULL : memmem(word, len, "://", 3);
     if (host) {
         host += 3;
         const char *at = memrchr(host, '@', (size_t)(end - host));

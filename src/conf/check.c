@@ -77,10 +77,10 @@ static void check_folder(struct conf *conf, enum conf_id id, int is_made)
         *slash = 0;
         there = stat(path, &st) == 0;
     }
-    if (!there || access(path, rights) != 0)
-        text = xasprintf("%s: %s", path, strerror(errno));
-    else if (!S_ISDIR(st.st_mode))
+    if (there && !S_ISDIR(st.st_mode))
         text = xasprintf("%s is not a folder", path);
+    else if (!there || access(path, rights) != 0)
+        text = xasprintf("%s: %s", path, strerror(errno));
     if (text)
         tell(conf, 0, id, text);
 }
