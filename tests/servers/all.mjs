@@ -38,29 +38,29 @@ export function lacking(servers = everyKind) {
 }
 
 // Starts them in folders of `dir`. options: by name, for each one's start function.
-//   { postgres, swift, rabbitmq, redis, env, settings, seconds, stop() }
-// When one does not start, the others are stopped and its error is thrown.
-export async function startServers({ dir, servers = everyKind, options = {} }) {
+//   { postgres, swift, rabbitmq, redis, env, settings, seconds, failed, stop() }
+// When one does not start, the others are stopped and its error is thrown; with `partial` they stay, and `failed` says why.
+export async function startServers({ dir, servers = everyKind, options = {}, partial = false }) {
   mkdirSync(dir, { recursive: true });
   chmodSync(dir, 0o711); // the servers run as users of their own
   const began = performance.now();
   const seconds = {};
-  const started = {};
+  const running = {};
   const results = await Promise.allSettled(servers.map(async (name) => {
     const own = join(dir, name);
     mkdirSync(own, { recursive: true });
-    started[name] = await kinds[name].start({ dir: own, ...options[name] });
+    running[name] = await kinds[name].start({ dir: own, ...options[name] });
     seconds[name] = (performance.now() - began) / 1000;
   }));
-  const stop = async () => { await Promise.allSettled(Object.values(started).map((server) => server.stop())); };
+  const stop = async () => { await Promise.allSettled(Object.values(running).map((server) => server.stop())); };
   const failed = results.map((r, i) => r.status === 'rejected' && `${servers[i]}: ${r.reason?.message ?? r.reason}`).filter(Boolean);
-  if (failed.length) {
+  if (failed.length && !partial) {
     await stop();
     throw new Error(`servers did not start: ${failed.join('; ')}`);
   }
-  const all = Object.values(started);
+  const all = Object.values(running);
   return {
-    ...started, seconds, stop,
+    ...running, seconds, failed, stop,
     env: Object.assign({}, ...all.map((server) => server.env)),
     settings: Object.assign({}, ...all.map((server) => server.settings)),
   };
