@@ -54,6 +54,7 @@ struct s3 {
     int tls, host_style, loopback;
     uint64_t part_size;
     struct s3_timing timing;
+    int page_keys;           /* of a listing; for tests, 0: 1000 */
     _Atomic int64_t skew_ms; /* the server's clock less this one's */
     int opening;             /* nobody else has the store yet: a mistake in a setting shows now */
     struct s3_pool pool;

@@ -251,9 +251,9 @@ enum s3_outcome s3_fault_transfer(const struct s3 *s3, const struct s3_call *cal
     case CURLE_OPERATION_TIMEDOUT:
         err_set(err, ERR_UNAVAILABLE, "%s is too slow: %.120s", s3->host, text);
         return S3_AGAIN;
-    case CURLE_OUT_OF_MEMORY:
-        err_set(err, ERR_NO_MEMORY, "no memory for a request");
-        return S3_FAILED;
+    case CURLE_OUT_OF_MEMORY: /* also libcurl's word for a header line that has no end */
+        err_set(err, ERR_UNAVAILABLE, "%s sends too much, or there is no memory", s3->host);
+        return S3_AGAIN;
     default:
         err_set(err, ERR_UNAVAILABLE, "%s: %.150s", s3->host, text);
         return S3_AGAIN;

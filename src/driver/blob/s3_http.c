@@ -26,6 +26,7 @@
 #include "s3.h"
 
 #define BUFFER_BYTES (256 * 1024L)
+#define EXPECT_BYTES (1 << 20)
 
 /* A try under way. */
 struct trial {
@@ -204,7 +205,7 @@ static void check_head(struct trial *t)
         return wrong(t, ERR_UNAVAILABLE, "does not tell the length of what it sends");
     if (call->status == 206 && !t->ranged)
         return wrong(t, ERR_UNAVAILABLE, "sends another part than was asked for");
-    if (call->status != 206 && t->from > 0) { /* all of it, from the start */
+    if (call->status != 206) { /* all of it, whatever an earlier try has written */
         call->received = t->from = 0;
         if (ftruncate(call->file, 0) < 0)
             t->wrong = err_set_errno(t->err, ERR_IO, errno, "cannot empty a temporary file");
@@ -336,10 +337,10 @@ static void cleanup_list(struct curl_slist **list)
     curl_slist_free_all(*list);
 }
 
-/* "name: value" behind the list; an empty list is no memory. */
+/* "name: value" behind the list; without a value libcurl leaves that header out. */
 static void add_header(struct curl_slist **list, const char *name, const char *value)
 {
-    _cleanup_free_ char *line = xasprintf("%s: %s", name, value);
+    _cleanup_free_ char *line = xasprintf("%s:%s%s", name, *value ? " " : "", value);
     struct curl_slist *longer = curl_slist_append(*list, line);
     if (!longer)
         abort(); /* a few bytes: as xalloc */
@@ -389,6 +390,9 @@ static enum err_code compose(struct trial *t, struct curl_slist **ret_headers, c
     for (size_t i = 1; i < ARRAY_LEN(headers); i++) /* libcurl sends the same Host by itself */
         add_header(ret_headers, headers[i].name, headers[i].value);
     add_header(ret_headers, "Authorization", authorization);
+    /* A large body waits for the server's word (100): it may be busy, or refuse it. */
+    if (!call->source || call->source->size < EXPECT_BYTES)
+        add_header(ret_headers, "Expect", "");
     if (call->source || strcmp(call->method, "POST") == 0) /* libcurl's would be that of a form */
         add_header(ret_headers, "Content-Type", "application/octet-stream");
     return ERR_OK;

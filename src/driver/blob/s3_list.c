@@ -117,6 +117,9 @@ static enum err_code fetch(struct s3 *s3, enum blob_bucket bucket, const struct 
                            .query = {{"list-type", "2"}, {"encoding-type", "url"}},
                            .n_query = 2,
                            .answer_max = S3_PAGE_MAX};
+    char most[16];
+    snprintf(most, sizeof most, "%d", s3->page_keys > 0 ? s3->page_keys : PAGE_KEYS);
+    call.query[call.n_query++] = (struct s3_pair){"max-keys", most};
     if (from->value[0])
         call.query[call.n_query++] = *from;
     enum err_code rc = s3_call(s3, &call, err);
