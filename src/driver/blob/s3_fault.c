@@ -241,6 +241,11 @@ enum s3_outcome s3_fault_transfer(const struct s3 *s3, const struct s3_call *cal
         err_set(err, ERR_UNAVAILABLE, "%s speaks no HTTP%s", s3->host,
                 s3->tls ? "" : "; if it speaks TLS, use s3://");
         return S3_AGAIN;
+    case CURLE_GOT_NOTHING:
+    case CURLE_RECV_ERROR:
+        err_set(err, ERR_UNAVAILABLE, "%s: %.120s%s", s3->host, text,
+                s3->opening && !s3->tls ? "; if it speaks TLS, use s3://" : "");
+        return S3_AGAIN;
     case CURLE_COULDNT_RESOLVE_HOST:
     case CURLE_COULDNT_CONNECT:
         err_set(err, ERR_UNAVAILABLE,
