@@ -39,6 +39,7 @@ struct output {
     const struct detector *detector;
     struct totals totals;
     int color;
+    json_t *rates; /* of the last recording */
 };
 
 /* Names that a folder search takes for recordings. Files named on the command line are always
@@ -92,6 +93,10 @@ static void emit(void *ctx, size_t item, const struct file_report *report)
     (void)item;
     progress_hide();
     count(&out->totals, report);
+    if (report->error.code == ERR_OK) {
+        json_decref(out->rates);
+        out->rates = detector_rates_json(out->detector, &report->detection, &report->media);
+    }
     if (out->options->json)
         print_json_line(stdout, report, out->detector);
     else if (out->options->csv)
@@ -99,6 +104,24 @@ static void emit(void *ctx, size_t item, const struct file_report *report)
     else
         print_table_row(stdout, report, out->color);
     fflush(stdout);
+}
+
+static double percent_of(const json_t *rate, const char *key)
+{
+    return 100 * json_number_value(json_object_get(rate, key));
+}
+
+/* And of recordings like the one that was asked about. */
+static void print_rates(const json_t *rates)
+{
+    size_t i;
+    json_t *rate;
+    json_array_foreach(rates, i, rate) printf(
+        "  %-8s %-12s %2.0f %% (95 %%: %.0f to %.0f) and %2.0f %% (%.0f to %.0f)\n",
+        json_string_value(json_object_get(rate, "by")),
+        json_string_value(json_object_get(rate, "name")), percent_of(rate, "false_alarm"),
+        percent_of(rate, "false_alarm_low"), percent_of(rate, "false_alarm_high"),
+        percent_of(rate, "miss"), percent_of(rate, "miss_low"), percent_of(rate, "miss_high"));
 }
 
 /* What the threshold is worth, next to every answer: measured rates of this model, or the plain
@@ -114,12 +137,15 @@ static void print_footer(const struct output *out)
            files == 1 ? "" : "s", t->human, t->synthetic, t->inconclusive, t->failed);
     printf("Synthetic from LLR %+.2f on; the percentage assumes that %.0f %% of recordings are.\n",
            detector_threshold(out->detector), 100 * detector_prior(out->detector));
-    if (fpr && fnr)
-        printf("On its validation set, %s calls %.0f %% of human speech synthetic and misses "
-               "%.0f %% of synthetic speech.\n",
-               name ? name : "this model", 100 * atof(fpr), 100 * atof(fnr));
-    else
+    if (!fpr || !fnr) {
         printf("This model states no error rates: measure them with `sonde eval`.\n");
+        return;
+    }
+    printf("On its validation set, %s calls %.0f %% of human speech synthetic and misses "
+           "%.0f %% of synthetic speech.\n",
+           name ? name : "this model", 100 * atof(fpr), 100 * atof(fnr));
+    if (files == 1 && json_array_size(out->rates) > 0)
+        print_rates(out->rates);
 }
 
 static int exit_code(const struct totals *t)
@@ -153,6 +179,7 @@ static int detect_list(const struct detect_options *options, struct walk_list *l
     progress_stop();
     if (rc == ERR_OK && table)
         print_footer(&out);
+    json_decref(out.rates);
     engine_done(&engine);
     if (rc != ERR_OK)
         return cli_fail(EXIT_INCOMPLETE, &err);

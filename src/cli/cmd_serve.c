@@ -22,10 +22,9 @@ static const struct option_row rows[] = {
 
 static void setup_log(const struct conf *conf)
 {
-    const char *format_name = conf_text(conf, CONF_LOG_FORMAT);
     enum log_format format = LOG_FORMAT_AUTO;
     enum log_level level = LOG_LEVEL_INFO;
-    if (format_name && log_format_parse(format_name, &format) != 0)
+    if (log_format_parse(conf_text(conf, CONF_LOG_FORMAT), &format) != 0)
         format = LOG_FORMAT_AUTO;
     if (log_level_parse(conf_text(conf, CONF_LOG_LEVEL), &level) != 0)
         level = LOG_LEVEL_INFO;
