@@ -224,6 +224,8 @@ static size_t on_header(char *line, size_t one, size_t n, void *ctx)
     if (n > 5 && strncmp(line, "HTTP/", 5) == 0) { /* also the one behind a 100 */
         (void)curl_easy_getinfo(t->curl, CURLINFO_RESPONSE_CODE, &t->call->status);
         t->ranged = t->call->has_size = 0;
+        if (t->call->status == 200)
+            t->call->etag[0] = '\0'; /* that of an earlier try is not this one's */
     } else if (n <= 2) {
         check_head(t);
     } else {
@@ -452,8 +454,10 @@ static void set_options(struct trial *t, const char *url, struct curl_slist *hea
     curl_easy_setopt(curl, CURLOPT_BUFFERSIZE, BUFFER_BYTES);
     curl_easy_setopt(curl, CURLOPT_USERAGENT, "sonde/" SONDE_VERSION);
     curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, s3->timing.connect_ms);
-    curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, (long)S3_STALL_BYTES);
-    curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, s3->timing.stall_seconds);
+    if (!t->call->late_error) { /* those are slow by nature: a space now and then, while it works */
+        curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, (long)S3_STALL_BYTES);
+        curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, s3->timing.stall_seconds);
+    }
     curl_easy_setopt(curl, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
     if (s3->ca_file)
         curl_easy_setopt(curl, CURLOPT_CAINFO, s3->ca_file);

@@ -484,6 +484,10 @@ static void a_download_is_of_one_object(void **state)
     SCRIPT({WHOLE(10, "", "0123"), 0, 0, 1}, {WHOLE(10, "", "abcdefghij")});
     assert_got("abcdefghij");
     assert_not_asked(1, "Range:");
+    SCRIPT({WHOLE(10, ETAG(1), "0123"), 0, 0, 1}, {WHOLE(10, "", "ABC"), 0, 0, 1},
+           {WHOLE(10, "", "abcdefghij")});
+    assert_got("abcdefghij");
+    assert_not_asked(2, "Range:");
     /* A rest that is none. */
     SCRIPT({WHOLE(10, ETAG(1), "0123"), 0, 0, 1}, {REST(6, "3-9/10", "345678")},
            {REST(6, "4-8/10", "45678")}, {REST(6, "4-9/10", "456789")});
@@ -625,6 +629,23 @@ static void large_files_go_in_parts(void **state)
     }
 }
 
+static void putting_parts_together_may_take_its_time(void **state)
+{
+    (void)state;
+    _cleanup_free_ char *path = large_file();
+    s3->part_size = 2 << 20;
+    SCRIPT({STARTED}, {PART(1)}, {PART(2)},
+           {"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n<CompleteMultipartUploadResult><ETag>",
+            300, 9, 1},
+           {JOINED});
+    if (blob_s3_clear.put_file(s3, BLOB_RAW, "a/key", path, &err) != ERR_OK)
+        fail_msg("%s", err.text);
+    /* It was waited for, longer than a stall may take; only then it was seen to be no answer. */
+    assert_int_equal(script_requests(server), 5);
+    assert_true(strlen(err.text) > 0);
+    assert_told("answers 200");
+}
+
 static void an_upload_that_fails_is_aborted(void **state)
 {
     (void)state;
@@ -764,6 +785,7 @@ int main(void)
         ROW(slow_answers_end),
         ROW(a_full_disk_is_told_and_not_tried_again),
         ROW(large_files_go_in_parts),
+        ROW(putting_parts_together_may_take_its_time),
         ROW(an_upload_that_fails_is_aborted),
         ROW(uploads_of_the_dead_are_swept),
         ROW(listings_have_pages),
