@@ -42,6 +42,20 @@ export interface Media {
   truncated: boolean;
 }
 
+/* How often the model was wrong on recordings of one class that this one belongs to: shares with their 95 % intervals. */
+export interface GroupRate {
+  by: string;
+  name: string;
+  human: number;
+  synthetic: number;
+  false_alarm: number;
+  false_alarm_low: number;
+  false_alarm_high: number;
+  miss: number;
+  miss_low: number;
+  miss_high: number;
+}
+
 export interface Result {
   verdict: Verdict;
   p_synthetic: number | null;
@@ -54,6 +68,7 @@ export interface Result {
   timeline: Window[];
   synthetic_parts: Part[];
   media: Media | null;
+  rates?: GroupRate[]; // answers of before sonde measured them have none
   model: { name: string; sha256: string; isa?: string };
   sha256: string;
   bytes: number;

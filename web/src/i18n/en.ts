@@ -1,6 +1,6 @@
 /* Every word of the page in English. The Russian dictionary must have exactly these keys. */
 import { errorsEn } from "./errors";
-import { bytes, clock, number, percent, plural, rate, seconds, signed, span } from "./format";
+import { bytes, clock, codec, number, percent, plural, rate, seconds, signed, span } from "./format";
 
 const n = (value: number, one: string, other: string) => plural("en", value, { one, other });
 
@@ -196,6 +196,18 @@ export const en = {
     flips: (flips: number, all: number) =>
       `${n(flips, "# variant", "# variants")} of ${number("en", all)} ${flips === 1 ? "gives" : "give"} another verdict: treat this answer with care.`,
     notScored: "not scored",
+  },
+  alike: {
+    heading: "How often it was wrong on recordings like this one",
+    recordings: "Recordings",
+    falseAlarms: "Human called synthetic",
+    misses: "Synthetic missed",
+    name: (by: string, name: string) =>
+      by === "duration" ? name.replace("-", "–") : by === "channel" ? (name === "narrow band" ? "telephone band" : "full band") : `compressed as ${codec(name)}`,
+    range: (low: number, high: number) => `${Math.round(low * 100)}–${Math.round(high * 100)}`,
+    interval: (low: number, high: number, count: number) =>
+      `Between ${percent("en", low)} and ${percent("en", high)} with 95 % confidence, measured on ${number("en", count)} recordings.`,
+    note: "Measured on recordings that the model never learned from; in brackets, the 95 % interval in per cent.",
   },
   details: {
     heading: "Technical details",

@@ -107,3 +107,7 @@ export function ago(lang: Lang, iso: string, now: number): string {
   if (past < 7 * 86400) return format.format(-Math.round(past / 86400), "day");
   return dateTime(lang, iso);
 }
+
+/* Codecs by the names that people know them by. */
+const CODECS: Record<string, string> = { mp3: "MP3", aac: "AAC", opus: "Opus", vorbis: "Vorbis", pcm_mulaw: "G.711", gsm_ms: "GSM" };
+export const codec = (name: string): string => CODECS[name] ?? name;

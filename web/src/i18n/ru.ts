@@ -1,7 +1,7 @@
 /* Every word of the page in Russian. */
 import type { Dict } from "./en";
 import { errorsRu } from "./errors";
-import { bytes, clock, number, percent, plural, rate, seconds, signed, span } from "./format";
+import { bytes, clock, codec, number, percent, plural, rate, seconds, signed, span } from "./format";
 
 const n = (value: number, one: string, few: string, many: string) => plural("ru", value, { one, few, many, other: few });
 
@@ -194,6 +194,19 @@ export const ru: Dict = {
     flips: (flips, all) =>
       `${n(flips, "# вариант", "# варианта", "# вариантов")} из ${number("ru", all)} ${flips === 1 ? "даёт" : "дают"} другой вывод: отнеситесь к ответу осторожно.`,
     notScored: "без оценки",
+  },
+  alike: {
+    heading: "Как часто ответ был неверен на похожих записях",
+    recordings: "Записи",
+    falseAlarms: "Человек назван синтетикой",
+    misses: "Синтетика пропущена",
+    name: (by, name) =>
+      by === "duration" ? name.replace("-", "–").replace(/ s$/, " с").replaceAll(".", ",")
+      : by === "channel" ? (name === "narrow band" ? "телефонная полоса" : "полная полоса") : `сжатые ${codec(name)}`,
+    range: (low, high) => `${Math.round(low * 100)}–${Math.round(high * 100)}`,
+    interval: (low, high, count) =>
+      `От ${percent("ru", low)} до ${percent("ru", high)} с доверием 95 %, измерено на ${number("ru", count)} записях.`,
+    note: "Измерено на записях, на которых модель не училась; в скобках – 95-процентный интервал в процентах.",
   },
   details: {
     heading: "Технические сведения",

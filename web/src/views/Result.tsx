@@ -8,6 +8,7 @@ import { toProblem, type Problem } from "../api/problem";
 import { useWords } from "../i18n";
 import { errorSentences, verdictTitle } from "../i18n/say";
 import { Actions } from "../parts/Actions";
+import { Alike } from "../parts/Alike";
 import { Details } from "../parts/Details";
 import { Loading } from "../parts/Loading";
 import { StabilityPanel } from "../parts/StabilityPanel";
@@ -148,6 +149,7 @@ export default function Result() {
           <VerdictPanel result={result} />
           <Where key={one.id} one={one} result={result} />
           {(result.verdict !== "inconclusive" || one.stability) && <StabilityPanel key={`s${one.id}`} one={one} threshold={result.threshold} />}
+          <Alike result={result} />
           <Details one={one} result={result} />
         </>
       )}
