@@ -114,14 +114,16 @@ static double percent_of(const json_t *rate, const char *key)
 /* And of recordings like the one that was asked about. */
 static void print_rates(const json_t *rates)
 {
-    size_t i;
-    json_t *rate;
-    json_array_foreach(rates, i, rate) printf(
-        "  %-8s %-12s %2.0f %% (95 %%: %.0f to %.0f) and %2.0f %% (%.0f to %.0f)\n",
-        json_string_value(json_object_get(rate, "by")),
-        json_string_value(json_object_get(rate, "name")), percent_of(rate, "false_alarm"),
-        percent_of(rate, "false_alarm_low"), percent_of(rate, "false_alarm_high"),
-        percent_of(rate, "miss"), percent_of(rate, "miss_low"), percent_of(rate, "miss_high"));
+    printf("Of those like this one (human called synthetic; synthetic missed):\n");
+    for (size_t i = 0; i < json_array_size(rates); i++) {
+        const json_t *rate = json_array_get(rates, i);
+        printf("  %-8s %-12s %2.0f %% (%.0f to %.0f);  %2.0f %% (%.0f to %.0f)\n",
+               json_string_value(json_object_get(rate, "by")),
+               json_string_value(json_object_get(rate, "name")), percent_of(rate, "false_alarm"),
+               percent_of(rate, "false_alarm_low"), percent_of(rate, "false_alarm_high"),
+               percent_of(rate, "miss"), percent_of(rate, "miss_low"),
+               percent_of(rate, "miss_high"));
+    }
 }
 
 /* What the threshold is worth, next to every answer: measured rates of this model, or the plain
