@@ -41,11 +41,12 @@ static int are_groups(json_t *by)
     size_t i;
     if (!json_is_object(by))
         return 0;
-    json_object_foreach(by, name, list)
-    {
+    json_object_foreach (by, name, list) {
         if (!json_is_array(list))
             return 0;
-        json_array_foreach(list, i, group) if (!is_group(group)) return 0;
+        json_array_foreach (list, i, group)
+            if (!is_group(group))
+                return 0;
     }
     return 1;
 }
@@ -84,9 +85,9 @@ static const json_t *named(const json_t *list, const char *name)
 {
     size_t i;
     json_t *group;
-    json_array_foreach(list, i,
-                       group) if (name && strcmp(json_string_value(json_object_get(group, "name")),
-                                                 name) == 0) return group;
+    json_array_foreach (list, i, group)
+        if (name && strcmp(json_string_value(json_object_get(group, "name")), name) == 0)
+            return group;
     return NULL;
 }
 
@@ -95,8 +96,7 @@ static const json_t *of_duration(const json_t *list, double seconds)
 {
     size_t i;
     json_t *group;
-    json_array_foreach(list, i, group)
-    {
+    json_array_foreach (list, i, group) {
         const json_t *below = json_object_get(group, "below_s");
         if (!json_is_number(below) || seconds < json_number_value(below))
             return group;
