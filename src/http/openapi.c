@@ -374,8 +374,7 @@ static enum err_code check_refs(struct doc *doc, json_t *json, const char *at)
     size_t i;
     enum err_code rc = ERR_OK;
     if (json_is_object(json)) {
-        json_object_foreach(json, key, value)
-        {
+        json_object_foreach (json, key, value) {
             if (rc == ERR_OK && strcmp(key, "$ref") == 0 && json_is_string(value)) {
                 const char *ref = json_string_value(value);
                 if (strncmp(ref, SCHEMA_REF, strlen(SCHEMA_REF)) != 0 ||
@@ -386,8 +385,7 @@ static enum err_code check_refs(struct doc *doc, json_t *json, const char *at)
             }
         }
     } else if (json_is_array(json)) {
-        json_array_foreach(json, i, value)
-        {
+        json_array_foreach (json, i, value) {
             if (rc == ERR_OK)
                 rc = check_refs(doc, value, at);
         }

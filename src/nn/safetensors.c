@@ -106,8 +106,7 @@ static enum err_code read_meta(struct st_file *file, json_t *meta, struct err *e
                        ST_META_MAX);
     const char *key;
     json_t *value;
-    json_object_foreach(meta, key, value)
-    {
+    json_object_foreach (meta, key, value) {
         if (!json_is_string(value) || strlen(key) > ST_META_KEY_MAX ||
             json_string_length(value) > ST_META_LEN_MAX)
             return err_set(err, ERR_MODEL, "metadata %.40s: no string, or too long", key);
@@ -133,8 +132,7 @@ static enum err_code read_header(struct st_file *file, const uint8_t *data, size
         return err_set(err, ERR_NO_MEMORY, "no memory for a list of %zu tensors", entries);
     const char *name;
     json_t *entry;
-    json_object_foreach(file->root, name, entry)
-    {
+    json_object_foreach (file->root, name, entry) {
         enum err_code rc =
             strcmp(name, "__metadata__") == 0
                 ? read_meta(file, entry, err)

@@ -217,8 +217,7 @@ static enum err_code result_csv(struct http_request *request, const char *result
         return err_set(err, ERR_NO_MEMORY, "no memory for the table");
     }
     fputs("start_s,end_s,speech_s,llr,p_synthetic\r\n", out);
-    json_array_foreach(json_object_get(json, "timeline"), i, row)
-    {
+    json_array_foreach (json_object_get(json, "timeline"), i, row) {
         static const char *const keys[] = {"start_s", "end_s", "speech_s", "llr", "p_synthetic"};
         for (size_t k = 0; k < ARRAY_LEN(keys); k++) {
             const json_t *value = json_object_get(row, keys[k]);

@@ -227,13 +227,11 @@ static void visit(const json_t *schema, const char *name)
     size_t i;
     if (!schema)
         return;
-    json_array_foreach(json_object_get(schema, "required"), i, value)
-    {
+    json_array_foreach (json_object_get(schema, "required"), i, value) {
         if (!json_object_get(properties, json_string_value(value)))
             fail_msg("%s requires %s, which it lacks", name, json_string_value(value));
     }
-    json_object_foreach(properties, key, value)
-    {
+    json_object_foreach (properties, key, value) {
         if (!json_object_get(value, "type") && !json_object_get(value, "$ref") &&
             !json_object_get(value, "oneOf") && !json_object_get(value, "const") &&
             !json_object_get(value, "description"))
@@ -241,12 +239,10 @@ static void visit(const json_t *schema, const char *name)
         visit(value, key);
     }
     visit(json_object_get(schema, "items"), name);
-    json_array_foreach(json_object_get(schema, "oneOf"), i, value)
-    {
+    json_array_foreach (json_object_get(schema, "oneOf"), i, value) {
         visit(value, name);
     }
-    json_array_foreach(json_object_get(schema, "allOf"), i, value)
-    {
+    json_array_foreach (json_object_get(schema, "allOf"), i, value) {
         visit(value, name);
     }
 }
@@ -263,8 +259,7 @@ static void the_real_schemas_hold_together(void **state)
     for (size_t i = 0; i < ARRAY_LEN(wanted); i++)
         if (!json_object_get(schemas, wanted[i]))
             fail_msg("%s is missing", wanted[i]);
-    json_object_foreach(schemas, name, value)
-    {
+    json_object_foreach (schemas, name, value) {
         visit(value, name);
     }
     json_decref(schemas);
