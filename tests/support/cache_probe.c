@@ -22,7 +22,7 @@
 #include "driver/cache/cache.h"
 #include "os/clock.h"
 
-enum { KEYS = 8, CANDIDATES = 64, THREADS_MAX = 16 };
+enum { KEYS = 8, CANDIDATES = 8192, THREADS_MAX = 16 };
 #define SHORT_S    0.3
 #define SLACK_MS   50 /* of a clock read before and after */
 #define AT_ONCE_MS 100
@@ -65,13 +65,12 @@ static void hear(void *ctx, const char *channel, const char *text)
         printf("{\"t\":%" PRId64 ",\"gap\":%" PRId64 "}\n", now, now - before);
 }
 
-static void add_candidate(struct worker *w, struct key *key, int64_t value, int64_t ends_ms)
+static void add_candidate(struct key *key, int64_t value, int64_t ends_ms)
 {
-    if (key->count == CANDIDATES) { /* so many failed sets: what came first is of no interest */
+    if (key->count == CANDIDATES) { /* far more failed sets than a test lasts for */
         memmove(key->list, key->list + 1, sizeof key->list - sizeof key->list[0]);
         key->count--;
     }
-    (void)w;
     key->list[key->count++] = (struct candidate){value, ends_ms};
 }
 
@@ -127,7 +126,7 @@ static enum err_code set(struct worker *w, int k, struct err *err)
     enum err_code rc = cache_set(w->cache, name, text, (size_t)n, brief ? SHORT_S : 60, err);
     if (rc == ERR_OK)
         w->keys[k].count = 0;
-    add_candidate(w, &w->keys[k], value,
+    add_candidate(&w->keys[k], value,
                   rc == ERR_OK && brief ? time_steady_ms() + (int64_t)(SHORT_S * 1000) + SLACK_MS
                                         : INT64_MAX);
     return rc;
@@ -224,7 +223,7 @@ static void *work(void *arg)
 
 static void report(const struct worker *list, int count_of)
 {
-    struct worker all = {0};
+    static struct worker all;
     for (int i = 0; i < count_of; i++) {
         const struct worker *w = &list[i];
         all.calls += w->calls;
@@ -299,7 +298,9 @@ int main(int argc, char **argv)
     if (threads < 1 || threads > THREADS_MAX || cache_listen(cache, hear, NULL, &err) != ERR_OK)
         return 2;
     for (int i = 0; i < threads; i++) {
-        workers[i] = (struct worker){.cache = cache, .number = i, .dice = (unsigned)i + 1};
+        workers[i].cache = cache;
+        workers[i].number = i;
+        workers[i].dice = (unsigned)i + 1;
         pthread_create(&workers[i].thread, NULL, work, &workers[i]);
     }
     char byte;
