@@ -50,11 +50,11 @@ export class Process {
     const [program, ...args] = [...as, ...this.command];
     const log = createWriteStream(join(this.dir, `${this.name}.log`), { flags: 'a' });
     this.child = spawn(program, args, { cwd: this.dir, env: { ...process.env, ...this.env }, detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
-    this.child.stdout.pipe(log);
-    this.child.stderr.pipe(log);
+    this.child.stdout.pipe(log, { end: false }); // one of the two ends first
+    this.child.stderr.pipe(log, { end: false });
     this.pid = this.child.pid;
     started.add(this);
-    this.exited = new Promise((resolve) => this.child.on('close', (code, signal) => { started.delete(this); resolve({ code, signal }); }));
+    this.exited = new Promise((resolve) => this.child.on('close', (code, signal) => { log.end(); started.delete(this); resolve({ code, signal }); }));
     return this;
   }
 

@@ -12,7 +12,7 @@
 // files that variables name). servers: which of postgres, swift, rabbitmq, redis; what is left out is sonde's own, and then `settings` has to
 // name what is shared, such as { blob: { url: 'fs:/shared/folder' } }.
 import { execFile } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after } from 'node:test';
@@ -125,6 +125,7 @@ function keysOf(settings) {
 export async function cluster({ dir = mkdtempSync(join(tmpdir(), 'sonde-cluster-')), roles = [['upload'], ['inference'], ['keeper']],
   servers = everyKind, options = {}, settings = {}, args = [], env = {}, conf, secretFiles = false, with: extra = {} } = {}) {
   const began = performance.now();
+  chmodSync(dir, 0o711); // the servers run as users of their own
   const started = await startServers({ dir: join(dir, 'servers'), servers, options });
   const all = sections(started.settings);
   for (const [section, rows] of Object.entries(settings)) all[section] = { ...all[section], ...rows };
