@@ -19,6 +19,7 @@
 
 #define REQUEST_MAX (4 << 20)
 #define TALKS_MAX   256
+#define TEXTS_MAX   1000
 
 struct script {
     int listen_fd, port;
@@ -33,6 +34,8 @@ struct script {
     int new_fd; /* for the thread that begins */
     pthread_t talks[TALKS_MAX];
     size_t n_talks;
+    char *texts[TEXTS_MAX];
+    size_t n_texts;
 };
 
 static void die(const char *what)
@@ -210,7 +213,13 @@ void script_set(struct script *s, const struct step *steps, size_t n)
     pthread_mutex_lock(&s->lock);
     if (n > SCRIPT_STEPS)
         abort();
-    memcpy(s->steps, steps, n * sizeof *steps);
+    for (size_t i = 0; i < n; i++) { /* own copies: a thread may still be sending the last ones */
+        s->steps[i] = steps[i];
+        if (steps[i].answer && s->n_texts < TEXTS_MAX)
+            s->steps[i].answer = s->texts[s->n_texts++] = xstrdup(steps[i].answer);
+        else if (steps[i].answer)
+            abort();
+    }
     s->n_steps = n;
     s->at = 0;
     s->set = 1;
@@ -250,6 +259,8 @@ struct script *script_free(struct script *s)
     for (size_t i = 0; i < s->n_talks; i++)
         pthread_join(s->talks[i], NULL);
     forget(s);
+    while (s->n_texts > 0)
+        free(s->texts[--s->n_texts]);
     close(s->listen_fd);
     pthread_mutex_destroy(&s->lock);
     free(s);
