@@ -2,8 +2,9 @@
 //
 // One whose package is not installed is missing, and who needs it skips loudly; one that is installed and does not
 // start is an error.
-import { chmodSync, existsSync, mkdirSync, readdirSync } from 'node:fs';
-import { join } from 'node:path';
+import { chmodSync, existsSync, mkdirSync, readdirSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join, resolve } from 'node:path';
 
 const any = (...paths) => paths.some((path) => existsSync(path));
 
@@ -42,7 +43,9 @@ export function lacking(servers = everyKind) {
 // When one does not start, the others are stopped and its error is thrown; with `partial` they stay, and `failed` says why.
 export async function startServers({ dir, servers = everyKind, options = {}, partial = false }) {
   mkdirSync(dir, { recursive: true });
-  chmodSync(dir, 0o711); // the servers run as users of their own
+  // The servers run as users of their own, who have to get there.
+  for (let path = resolve(dir); path !== resolve(tmpdir()) && path !== '/'; path = dirname(path))
+    try { chmodSync(path, statSync(path).mode | 0o011); } catch { break; } // not ours
   const began = performance.now();
   const seconds = {};
   const running = {};

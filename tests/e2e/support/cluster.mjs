@@ -12,7 +12,7 @@
 // files that variables name). servers: which of postgres, swift, rabbitmq, redis; what is left out is sonde's own, and then `settings` has to
 // name what is shared, such as { blob: { url: 'fs:/shared/folder' } }.
 import { execFile } from 'node:child_process';
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after } from 'node:test';
@@ -23,6 +23,10 @@ import { serve } from './serve.mjs';
 
 export { lacking };
 const run = promisify(execFile);
+
+// At the end of the file, not of the hook in which a cluster was started.
+const clusters = new Set();
+after(async () => { for (const stop of clusters) await stop(); });
 
 // SONDE_DB_URL=… is "url = …" in [db].
 function sections(environment) {
@@ -125,7 +129,6 @@ function keysOf(settings) {
 export async function cluster({ dir = mkdtempSync(join(tmpdir(), 'sonde-cluster-')), roles = [['upload'], ['inference'], ['keeper']],
   servers = everyKind, options = {}, settings = {}, args = [], env = {}, conf, secretFiles = false, with: extra = {} } = {}) {
   const began = performance.now();
-  chmodSync(dir, 0o711); // the servers run as users of their own
   const started = await startServers({ dir: join(dir, 'servers'), servers, options });
   const all = sections(started.settings);
   for (const [section, rows] of Object.entries(settings)) all[section] = { ...all[section], ...rows };
@@ -143,6 +146,7 @@ export async function cluster({ dir = mkdtempSync(join(tmpdir(), 'sonde-cluster-
   const stop = async () => {
     if (stopped) return [];
     stopped = true;
+    clusters.delete(stop);
     const ends = await Promise.allSettled(processes.filter((p) => p.server && p.server.child.exitCode === null && p.server.child.signalCode === null)
       .map((p) => { p.resume(); return p.stop(); }));
     await started.stop();
@@ -151,7 +155,7 @@ export async function cluster({ dir = mkdtempSync(join(tmpdir(), 'sonde-cluster-
     if (bad) throw bad.reason;
     return ends.map((end) => end.value);
   };
-  after(stop);
+  clusters.add(stop);
   const serversReady = performance.now();
   try {
     await Promise.all(processes.map((p) => p.start()));
