@@ -159,13 +159,11 @@ test('a fail-over by Sentinels, killed and paused', { skip, timeout: 180_000 }, 
       await p.seen('a call that fails', fails, from);
       const took = await recovery(t, p, `the master is ${how}`, from);
       assert.ok(took.calls < 15_000 && took.listening < 15_000);
-      const now = await redis.master();
-      assert.ok(now && now !== before);
       // The old one comes back as a replica, and nobody takes it for the master.
       if (how === 'killed') before.start(); else before.resume();
       await ready('the old master as a replica', async () => (await redis.cli(before.port, 'role')).startsWith('slave'), { timeout: 30_000 });
       await sleep(1000);
-      assert.equal(await redis.master(), now);
+      assert.notEqual(await redis.master(), before);
     }
     // A Sentinel that is away is passed over.
     await redis.sentinels[0].kill();

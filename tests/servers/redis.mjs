@@ -2,7 +2,7 @@
 //
 //   const redis = await startRedis({ dir, password: 'secret', replicas: 2, sentinels: 3 })
 //   redis.nodes[0]          the first master: a Process with .port; redis.sentinels likewise
-//   redis.master()          the node that is the master now, as redis-cli sees it
+//   redis.master()          the node that is the master now, as a Sentinel says
 //   redis.cli(port, …)      one command's answer
 import { execFile, execFileSync } from 'node:child_process';
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
@@ -91,6 +91,11 @@ export async function startRedis({ dir, password = null, replicas = 0, sentinels
     url, password, ca: pem?.cert ?? null, nodes, sentinels: watchers, cli,
     get pids() { return all.filter((p) => p.pid && p.child.exitCode === null && p.child.signalCode === null).map((p) => p.pid); },
     async master() {
+      for (const watcher of [...watchers].reverse()) {
+        const answer = await cli(watcher.port, 'sentinel', 'get-master-addr-by-name', masterName).catch(() => '');
+        const node = nodes.find((n) => answer.split('\n')[1] === String(n.port));
+        if (node) return node;
+      }
       for (const node of nodes)
         if ((await cli(node.port, 'role').catch(() => '')).startsWith('master')) return node;
       return null;

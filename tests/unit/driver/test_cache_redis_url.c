@@ -101,8 +101,7 @@ static void bad_urls_are_refused_and_not_repeated(void **state)
         "redis://:SECRET@h?prefix=",
         "redis://:SECRET@h?prefix=a*",
         "redis://:SECRET@h?tls=1",
-        "redis://"
-        ":SECRET@h?prefix=0123456789012345678901234567890123456789012345678901234567890123456",
+        "redis://h?prefix=01234567890123456789012345678901234567890123456789012345678901234",
         "sentinel://:SECRET@h",
         "sentinel://:SECRET@h/",
         "sentinel://:SECRET@h,/main",
