@@ -5,10 +5,9 @@
 // here are written down below and checked; the topology is started from the same files.
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
-import { accessSync, constants, cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { accessSync, constants, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, before, describe, test } from 'node:test';
+import { after, describe, test } from 'node:test';
 import { listen } from '../api/support/ws.mjs';
 import { freePort, Process, ready } from '../servers/server.mjs';
 import { cluster, lacking } from './support/cluster.mjs';
@@ -361,50 +360,48 @@ describe('files of others', () => {
 // --- the whole, outside containers
 
 const missing = lacking() || needs('nginx') || needs('prometheus');
+let all, front, nginx, prometheus, prometheusPort, started;
+const home = join(dir, 'topology');
+after(async () => { await prometheus?.stop(); await nginx?.stop(); await all?.stop(); });
+
+async function start() {
+  mkdirSync(home);
+  const port = await freePort();
+  // The very same file: what differs outside containers goes before it, through the environment. Secrets come by
+  // way of files, as there.
+  const conf = join(home, 'sonde.conf');
+  cpSync(join(deploy, 'sonde.conf'), conf);
+  all = await cluster({ options: { redis: { password: 'redis-secret' } }, conf, dir: join(home, 'cluster'),
+    roles: [['upload'], ['upload'], ['inference'], ['keeper']], secretFiles: true, env: { SONDE_SERVER_DRAIN: '1', SONDE_MIN_FREE: '1M' } });
+  front = { url: `http://127.0.0.1:${port}`, port };
+  const files = nginxFolder('nginx', port, all.of('upload').map((p) => p.port));
+  nginx = new Process({ name: 'nginx', dir: files.to, command: ['nginx', '-c', files.conf, '-g', 'daemon off;'], stopSignal: 'SIGQUIT' }).start();
+  await ready('nginx', async () => (await fetch(`${front.url}/healthz`)).ok);
+
+  prometheusPort = await freePort();
+  const config = yaml(read('prometheus/prometheus.yml'));
+  for (const job of config.scrape_configs) {
+    const role = { backend: 'upload', worker: 'inference', keeper: 'keeper' }[job.job_name];
+    if (!role) continue;
+    delete job.dns_sd_configs;
+    job.static_configs = [{ targets: all.of(role).map((p) => `127.0.0.1:${p.port}`) }];
+  }
+  config.scrape_configs = config.scrape_configs.filter((job) => job.static_configs && job.job_name !== 'prometheus');
+  config.global = { scrape_interval: '1s', scrape_timeout: '1s', evaluation_interval: '1s' };
+  writeFileSync(join(home, 'prometheus.json'), JSON.stringify(config)); // JSON is YAML
+  cpSync(join(deploy, 'prometheus/alerts.yml'), join(home, 'alerts.yml'));
+  prometheus = new Process({ name: 'prometheus', dir: join(home, 'prometheus'), command: ['prometheus', `--config.file=${join(home, 'prometheus.json')}`,
+    `--storage.tsdb.path=${join(home, 'tsdb')}`, `--web.listen-address=127.0.0.1:${prometheusPort}`] }).start();
+  await ready('Prometheus', async () => (await fetch(`http://127.0.0.1:${prometheusPort}/-/ready`)).ok);
+  console.log(`# ready in s: ${Object.entries(all.seconds).map(([name, s]) => `${name} ${s.toFixed(1)}`).join(', ')}`);
+}
+const up = () => (started ??= start());
+
 describe('the topology of compose.yaml', { skip: missing }, () => {
-  let all, front, nginx, prometheus, prometheusPort;
-  const home = missing ? null : mkdtempSync(join(tmpdir(), 'sonde-deploy-'));
-
-  before(async () => {
-    const port = await freePort();
-    // The very same file: what differs outside containers goes before it, through the environment. Secrets come by
-    // way of files, as there.
-    const conf = join(home, 'sonde.conf');
-    cpSync(join(deploy, 'sonde.conf'), conf);
-    all = await cluster({ conf, dir: join(home, 'cluster'), roles: [['upload'], ['upload'], ['inference'], ['keeper']],
-      secretFiles: true, env: { SONDE_SERVER_DRAIN: '1', SONDE_MIN_FREE: '1M' } });
-    front = { url: `http://127.0.0.1:${port}`, port };
-    const files = nginxFolder('nginx', port, all.of('upload').map((p) => p.port));
-    nginx = new Process({ name: 'nginx', dir: files.to, command: ['nginx', '-c', files.conf, '-g', 'daemon off;'], stopSignal: 'SIGQUIT' }).start();
-    await ready('nginx', async () => (await fetch(`${front.url}/healthz`)).ok);
-
-    prometheusPort = await freePort();
-    const config = yaml(read('prometheus/prometheus.yml'));
-    for (const job of config.scrape_configs) {
-      const role = { backend: 'upload', worker: 'inference', keeper: 'keeper' }[job.job_name];
-      if (!role) continue;
-      delete job.dns_sd_configs;
-      job.static_configs = [{ targets: all.of(role).map((p) => `127.0.0.1:${p.port}`) }];
-    }
-    config.scrape_configs = config.scrape_configs.filter((job) => job.static_configs && job.job_name !== 'prometheus');
-    config.global = { scrape_interval: '1s', scrape_timeout: '1s', evaluation_interval: '1s' };
-    writeFileSync(join(home, 'prometheus.json'), JSON.stringify(config)); // JSON is YAML
-    cpSync(join(deploy, 'prometheus/alerts.yml'), join(home, 'alerts.yml'));
-    prometheus = new Process({ name: 'prometheus', dir: join(home, 'prometheus'), command: ['prometheus', `--config.file=${join(home, 'prometheus.json')}`,
-      `--storage.tsdb.path=${join(home, 'tsdb')}`, `--web.listen-address=127.0.0.1:${prometheusPort}`] }).start();
-    await ready('Prometheus', async () => (await fetch(`http://127.0.0.1:${prometheusPort}/-/ready`)).ok);
-  });
-
-  after(async () => {
-    await prometheus?.stop();
-    await nginx?.stop();
-    await all?.stop();
-    if (home) rmSync(home, { recursive: true, force: true });
-  });
-
   const query = async (expr) => (await (await fetch(`http://127.0.0.1:${prometheusPort}/api/v1/query?query=${encodeURIComponent(expr)}`)).json()).data.result;
 
   test('a recording goes through the front, is analysed by the worker, and the WebSocket through the front tells it', async () => {
+    await up();
     const ws = await listen({ server: front, post: (path) => ask(front, path, { method: 'POST' }) });
     const began = performance.now();
     const sent = await upload(front, syntheticSpeech(join(dir, 'it.wav')));
@@ -423,12 +420,14 @@ describe('the topology of compose.yaml', { skip: missing }, () => {
   });
 
   test('what others may not see is not to be seen through the front', async () => {
+    await up();
     for (const path of ['/metrics', '/readyz']) assert.equal((await ask(front, path)).status, 404, path);
     assert.equal((await ask(front, '/')).status, 200);
     assert.equal((await ask(front, '/', { headers: { Origin: 'http://elsewhere.example' } })).status, 403);
   });
 
   test('a backend that is restarted under load costs no request', async () => {
+    await up();
     const [first] = all.of('upload');
     let going = true, answers = 0;
     const bad = [];
@@ -449,11 +448,12 @@ describe('the topology of compose.yaml', { skip: missing }, () => {
   });
 
   test('Prometheus sees every process, and what it asks for is there', async () => {
-    const up = await until(async () => {
+    await up();
+    const seen = await until(async () => {
       const rows = await query('up{job=~"backend|worker|keeper"} == 1');
       return rows.length === all.processes.length && rows;
     });
-    assert.deepEqual(up.map((r) => r.metric.job).sort(), ['backend', 'backend', 'keeper', 'worker']);
+    assert.deepEqual(seen.map((r) => r.metric.job).sort(), ['backend', 'backend', 'keeper', 'worker']);
     await until(async () => Number((await query('sum(sonde_analyses_total{outcome="done"})'))[0]?.value[1]) >= 1);
     // No alert about processes: all are there, and each job is.
     const alerts = await (await fetch(`http://127.0.0.1:${prometheusPort}/api/v1/alerts`)).json();
