@@ -9,7 +9,7 @@ import { accessSync, constants, cpSync, existsSync, mkdirSync, readdirSync, read
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
 import { listen } from '../api/support/ws.mjs';
-import { freePort, Process, ready } from '../servers/server.mjs';
+import { freePort, Process, ready, sleep } from '../servers/server.mjs';
 import { cluster, lacking } from './support/cluster.mjs';
 import { ask, finished, upload, until } from './support/serve.mjs';
 import { build, program, scratch, sonde, source, syntheticSpeech } from './support/sonde.mjs';
@@ -432,17 +432,20 @@ describe('the topology of compose.yaml', { skip: missing }, () => {
     let going = true, answers = 0;
     const bad = [];
     // Fewer than nginx lets one address send in a second.
-    const paced = async () => { while (going) await Promise.all([one(), new Promise((r) => setTimeout(r, 100))]); };
+    const paced = async () => { while (going) await Promise.all([one(), sleep(100)]); };
     const one = async () => {
       const reply = await ask(front, '/api/v1/analyses?limit=1').catch((error) => ({ status: String(error) }));
       if (reply.status === 200) answers++; else bad.push(reply.status);
     };
     const running = [paced(), paced(), paced()];
-    await new Promise((r) => setTimeout(r, 500));
-    await first.restart();
-    await new Promise((r) => setTimeout(r, 500));
-    going = false;
-    await Promise.all(running);
+    try {
+      await sleep(500);
+      await first.restart();
+      await sleep(500);
+    } finally {
+      going = false;
+      await Promise.all(running);
+    }
     assert.ok(answers > 30, `${answers}`);
     assert.deepEqual(bad, []);
   });

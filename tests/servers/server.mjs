@@ -14,6 +14,13 @@ import { join } from 'node:path';
 
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
+// What the promise gives, or null when it takes longer; no timer is left that keeps the program from ending.
+export async function within(ms, promise) {
+  let timer;
+  const late = new Promise((resolve) => { timer = setTimeout(() => resolve(null), ms); });
+  try { return await Promise.race([promise, late]); } finally { clearTimeout(timer); }
+}
+
 export function freePort() {
   return new Promise((resolve, reject) => {
     const server = createServer();
@@ -69,7 +76,6 @@ export class Process {
   async stop(timeout = 15_000) {
     this.signal('SIGCONT');
     this.signal(this.stopSignal);
-    const ended = await Promise.race([this.exited, sleep(timeout).then(() => null)]);
-    if (!ended) await this.kill();
+    if (!await within(timeout, this.exited)) await this.kill();
   }
 }
