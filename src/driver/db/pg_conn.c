@@ -17,6 +17,7 @@
 #include "pg_conn.h"
 
 #include <errno.h>
+#include <openssl/ssl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -34,12 +35,20 @@
 
 /* --- answers -------------------------------------------------------------------------------- */
 
+/* TLS may hold bytes that poll knows nothing of. */
+static int is_pending(const struct pg_conn *conn)
+{
+    return PQsslInUse(conn->pg) && SSL_pending(PQsslStruct(conn->pg, "OpenSSL")) > 0;
+}
+
 PGresult *pg_answer(struct pg_conn *conn, double until)
 {
     while (PQisBusy(conn->pg)) {
         double left = until - clock_seconds();
         struct pollfd wait = {.fd = PQsocket(conn->pg), .events = POLLIN};
-        int ready = left > 0 && wait.fd >= 0 ? poll(&wait, 1, (int)(left * 1000) + 1) : 0;
+        int ready = is_pending(conn)           ? 1
+                    : left > 0 && wait.fd >= 0 ? poll(&wait, 1, (int)(left * 1000) + 1)
+                                               : 0;
         if (ready < 0 && errno == EINTR)
             continue;
         if (ready <= 0 || !PQconsumeInput(conn->pg)) {
