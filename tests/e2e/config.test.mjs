@@ -266,3 +266,59 @@ test('a secret is not in the metrics or answers of a server that works', async (
   }
   assert.ok(!(s.out + s.err).includes(secret), s.err);
 });
+
+test('doctor on real servers: each mistake by itself, the other parts go on', async (t) => {
+  const { postgresBin, startPostgres } = await import('../servers/postgres.mjs');
+  if (!postgresBin() || !existsSync('/usr/bin/redis-server') || !existsSync('/usr/bin/swift-proxy-server'))
+    return t.skip('PostgreSQL, Redis or Swift is not installed');
+  const { startRedis } = await import('../servers/redis.mjs');
+  const { startSwift } = await import('../servers/swift.mjs');
+  const servers = [];
+  try {
+    const at = (name) => join(dir, 'servers', name);
+    mkdirSync(join(dir, 'servers'), { mode: 0o711 });
+    chmodSync(dir, 0o711); // the database runs as another user
+    for (const started of await Promise.allSettled([startPostgres({ dir: at('postgres'), password: secret }), startRedis({ dir: at('redis'), password: secret }), startSwift({ dir: at('swift') })])) {
+      if (started.status === 'rejected') throw started.reason;
+      servers.push(started.value);
+    }
+    const [postgres, redis, swift] = servers;
+    const home = dataFolder();
+    const env = { ...postgres.settings, ...redis.settings, ...swift.settings, SONDE_DATA: home, SONDE_BLOB_MAKE_BUCKETS: 'no' };
+    const doctor = (more = {}) => sonde(['doctor', '--role', 'upload', '--config', conf('')], { env: { ...env, ...more }, timeout: 120_000 });
+    const part = (r, name) => new RegExp(`^(ok|PROBLEM) +${name} .*(\\n +->.*)?`, 'm').exec(r.out)?.[0] ?? r.out + r.err;
+    const fresh = doctor();
+    assert.match(part(fresh, 'recordings'), /^PROBLEM .*sonde-raw/, 'a missing bucket is named');
+    const s = start(conf('[server]\nlisten = 127.0.0.1:0\n'), { ...env, SONDE_BLOB_MAKE_BUCKETS: 'yes' });
+    await address(s); // makes tables and buckets
+    const good = doctor();
+    s.child.kill('SIGTERM');
+    assert.deepEqual(await s.exited, { code: 0, signal: null }, s.err);
+    assert.equal(good.code, 0, good.out + good.err);
+    for (const name of ['database', 'recordings', 'cache']) assert.match(part(good, name), /^ok .*answers in \d+\.\d ms/);
+    const url = new URL(env.SONDE_DB_URL), other = Object.assign(new URL(url), { pathname: '/nothing' }).href;
+    const cases = [ // the settings that are wrong, the part that is told, what of it
+      [{ SONDE_DB_PASSWORD: 'wrong' }, 'database', /password/i],
+      [{ SONDE_DB_URL: other }, 'database', /nothing/],
+      [{ SONDE_DB_URL: `postgres://sonde@127.0.0.1:${await closedPort()}/sonde` }, 'database', /listen|running|reach/],
+      [{ SONDE_CACHE_PASSWORD: 'wrong' }, 'cache', /password|WRONGPASS/i],
+      [{ SONDE_BLOB_SECRET: 'wrong' }, 'recordings', /secret|signature/i],
+      [{ SONDE_BLOB_PREFIX: 'none-' }, 'recordings', /none-raw/],
+    ];
+    for (const [more, name, told] of cases) {
+      const r = doctor(more), said = part(r, name);
+      assert.equal(r.code, 3, r.out + r.err);
+      assert.match(said, /^PROBLEM .*\n +-> /, said);
+      assert.match(said, told);
+      for (const rest of ['database', 'recordings', 'cache'].filter((n) => n !== name)) assert.match(part(r, rest), /^ok /, `${rest} goes on`);
+      assert.ok(!(r.out + r.err).includes(secret) && !(r.out + r.err).includes(encodeURIComponent(secret)), r.out);
+    }
+    const all = { SONDE_CONFIG: conf(''), ...env };
+    assert.equal(sonde(['jobs'], { env: all }).code, 0);
+    const backup = sonde(['backup', join(dir, 'b3')], { env: all });
+    assert.deepEqual([backup.code, existsSync(join(dir, 'b3'))], [3, false]);
+    assert.match(backup.err, /pg_dump|base backup/);
+  } finally {
+    for (const server of servers) await server.stop();
+  }
+});
