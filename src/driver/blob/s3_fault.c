@@ -210,9 +210,7 @@ enum s3_outcome s3_fault_judge(const struct s3 *s3, struct s3_call *call, struct
         return S3_FINE;
     say(s3, call, fault, err);
     if (fault == FAULT_CHANGED && call->to_file) {
-        /* Another object stands there now: from its start. */
-        call->received = 0;
-        call->etag[0] = '\0';
+        call->received = 0; /* another object stands there now: from its start */
         return S3_AGAIN;
     }
     return fault == FAULT_AGAIN ? S3_AGAIN : S3_FAILED;

@@ -177,7 +177,8 @@ static void a_bucket_may_be_part_of_the_host(void **state)
 static void what_passes_is_waited_out(void **state)
 {
     (void)state;
-    SCRIPT({UNAVAILABLE}, {TEXT("400 Bad Request", "<Error><Code>RequestTimeout</Code></Error>")},
+    /* The third is lost on a connection that was good before: libcurl itself sends it once more. */
+    SCRIPT({TEXT("400 Bad Request", "<Error><Code>RequestTimeout</Code></Error>")}, {UNAVAILABLE},
            {NULL, 0, 0, 1}, {EMPTY_200});
     assert_int_equal(put("the same body each time"), ERR_OK);
     assert_int_equal(script_requests(server), 4);
