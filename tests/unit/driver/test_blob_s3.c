@@ -177,7 +177,7 @@ static void a_bucket_may_be_part_of_the_host(void **state)
 static void what_passes_is_waited_out(void **state)
 {
     (void)state;
-    /* The third is lost on a connection that was good before: libcurl itself sends it once more. */
+    /* The third is lost on a connection that was good before. */
     SCRIPT({TEXT("400 Bad Request", "<Error><Code>RequestTimeout</Code></Error>")}, {UNAVAILABLE},
            {NULL, 0, 0, 1}, {EMPTY_200});
     assert_int_equal(put("the same body each time"), ERR_OK);
