@@ -98,7 +98,7 @@ test('wrong usage is exit code 2 and says what to do', () => {
   for (const [args, text] of [
     [['detect'], /which recording/], [['detect', '--nonsense', fake], /unknown option '--nonsense'/],
     [['detect', '--json', '--csv', fake], /exclude each other/], [['detekt'], /unknown command 'detekt'/],
-    [['detect', '-j', 'many', fake], /not a whole number/], [['detect', '--isa', 'mmx', fake], /mmx does not work here; these do: scalar/],
+    [['detect', '-j', 'many', fake], /not a whole number/], [['detect', '--isa', 'mmx', fake], /'mmx' is none of: scalar/],
     [['eval'], /name one manifest/], [['model', 'info', 'x'], /not understood/],
   ]) {
     const r = sonde(args);
