@@ -227,7 +227,8 @@ static enum err_code read_page(struct db *db, struct page *page, const char *tex
     _cleanup_(db_end) struct db_tx *tx = NULL;
     _cleanup_(db_rows_done) struct db_rows *rows = NULL;
     int found = 0;
-    enum err_code code = db_read_begin(db, &tx, err);
+    /* A list may be a moment old: who was just told of a change of his follows its events. */
+    enum err_code code = db_read_begin_stale(db, &tx, err);
     if (!code && page->search)
         code = find_by_name(tx, page, text, err);
     if (!code)
