@@ -45,10 +45,17 @@ class Node extends Process {
 
   signal(signal) { for (const pid of this.pids) { try { process.kill(pid, signal); } catch { /* gone */ } } }
 
+  // runuser stops itself when it sees its child stopped, and then would not see its end.
+  wake() { try { process.kill(this.pid, 'SIGCONT'); } catch { /* gone */ } }
+
+  resume() { this.signal('SIGCONT'); this.wake(); }
+
   async kill() {
     this.pause(); // no new ones meanwhile
     this.signal('SIGKILL');
-    await this.exited;
+    let gone = false;
+    this.exited.then(() => { gone = true; });
+    while (!gone) { this.wake(); await within(100, this.exited); }
   }
 
   async stop(timeout = 15_000) {
