@@ -118,7 +118,7 @@ function needServers() {
       counts.skipped++;
     }
     const dir = mkdtempSync(join(tmpdir(), 'sonde-servers-'));
-    const started = await startServers({ dir, servers: here, partial: true });
+    const started = await startServers({ dir, servers: here, partial: true, options: { swift: { tls: true }, rabbitmq: { tls: true } } });
     stopServers = async () => { await started.stop(); rmSync(dir, { recursive: true, force: true }); };
     console.log(`ok   servers: ${Object.entries(started.seconds).map(([name, s]) => `${name} ${s.toFixed(1)} s`).join(', ')}`);
     for (const why of started.failed) {

@@ -17,7 +17,14 @@ export const kinds = {
   swift: {
     packages: 'swift-proxy swift-account swift-container swift-object memcached',
     installed: () => any('/usr/bin/swift-proxy-server') && any('/usr/bin/swift-object-server') && any('/usr/bin/memcached'),
-    start: async (options) => (await import('./swift.mjs')).startSwift(options),
+    // tls: one who speaks TLS before it, too.
+    start: async ({ tls = false, ...options }) => {
+      const { startSwift, startTlsFront } = await import('./swift.mjs');
+      const swift = await startSwift(options);
+      if (!tls) return swift;
+      const front = await startTlsFront({ dir: join(options.dir, 'tls'), port: swift.port });
+      return Object.assign(Object.create(swift), { front, env: { ...swift.env, ...front.env }, stop: async () => { await front.stop(); await swift.stop(); } });
+    },
   },
   rabbitmq: {
     packages: 'rabbitmq-server',
