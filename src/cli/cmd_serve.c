@@ -85,6 +85,17 @@ static int serve(const struct app_settings *settings, const struct engine *engin
     return 0;
 }
 
+/* One process has the data folder for itself. */
+static void warn_of_missing_roles(const struct conf *conf, const struct app_settings *settings)
+{
+    const char *url = settings->db.url;
+    if (settings->roles != ROLE_ALL && (!url || strncmp(url, "sqlite:", 7) == 0))
+        log_event(LOG_LEVEL_WARN,
+                  "the roles that do not run here cannot run elsewhere: no other process reaches "
+                  "this database",
+                  LOG_T("labels.role", conf_text(conf, CONF_SERVER_ROLE)));
+}
+
 /* The detector where its model is talked about, the decoder where recordings are. */
 static int run_roles(const struct conf *conf)
 {
@@ -92,6 +103,7 @@ static int run_roles(const struct conf *conf)
     struct engine engine = {0};
     struct err err;
     settings_app(conf, &settings);
+    warn_of_missing_roles(conf, &settings);
     raise_file_limit();
     if ((settings.roles & (ROLE_UPLOAD | ROLE_INFERENCE)) &&
         engine_open_parts(conf, settings.roles & ROLE_INFERENCE, &engine, &err) != ERR_OK)
