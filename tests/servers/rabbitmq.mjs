@@ -59,7 +59,12 @@ export async function startRabbit({ dir, tls = false, management = false }) {
   const epmd = new Process({ name: 'epmd', command: ['epmd', '-port', String(epmdPort), '-address', '127.0.0.1'], dir, env }).start();
   const broker = new Process({ name: 'rabbitmq', command: [`${BIN}/rabbitmq-server`], dir, env });
   const ctl = async (...args) => (await run(`${BIN}/rabbitmqctl`, args, { env: { ...process.env, ...env }, timeout: 60_000 })).stdout;
-  const up = async () => { broker.start(); await ready('RabbitMQ', () => greets(port), { timeout: 120_000 }); };
+  const gone = () => broker.child.exitCode !== null || broker.child.signalCode !== null;
+  // It may end at once: somebody was given its port meanwhile, or epmd still knows the one that was killed.
+  const up = async () => {
+    broker.start();
+    await ready('RabbitMQ', () => { if (gone()) broker.start(); return greets(port); }, { timeout: 120_000, pause: 200 });
+  };
   const url = (extra = '') => (tls ? `amqps://${USER}@localhost:${tlsPort}/` : `amqp://${USER}@127.0.0.1:${port}/`) + extra;
   await up();
   return {
@@ -71,7 +76,7 @@ export async function startRabbit({ dir, tls = false, management = false }) {
     pause() { broker.pause(); },
     resume() { broker.resume(); },
     async kill() { await broker.kill(); },
-    async restart() { if (broker.child.exitCode === null && broker.child.signalCode === null) await broker.stop(30_000); await up(); },
+    async restart() { if (!gone()) await broker.stop(30_000); await up(); },
     // Without memory the broker takes no messages, but hands them out.
     async block() { await ctl('set_vm_memory_high_watermark', '0'); },
     async unblock() { await ctl('set_vm_memory_high_watermark', '0.4'); },
