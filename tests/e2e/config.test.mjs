@@ -240,7 +240,9 @@ url = redis://:${secret}@127.0.0.1:${port}
   assert.equal(existsSync(join(dir, 'b2')), false, 'no half of a backup');
   assert.match(restore.err, /pg_restore/);
   const s = start(file, { ...env, SONDE_LOG_LEVEL: 'debug' });
-  const end = await Promise.race([s.exited, until(async () => s.out, { timeout: 60_000 }).then(() => null)]);
+  let end = null;
+  s.exited.then((how) => { end = how; });
+  await until(async () => s.out || end, { timeout: 60_000 });
   let metrics = '';
   if (!end) { // it may start without its servers
     await address(s);
