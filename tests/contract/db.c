@@ -445,6 +445,25 @@ static void schema_changes_run_once(void **state)
     assert_non_null(strstr(err.text, "another content"));
 }
 
+/* What a newer program did, which says what it needs. */
+static void an_older_program_goes_on_where_it_may(void **state)
+{
+    (void)state;
+    needs_a_database();
+    struct db_migration newer[] = {
+        changes[0], changes[1], {3, "third", "CREATE TABLE c (x BIGINT)"}};
+    int applied = -1;
+    newer[1].needs = 1;
+    newer[2].needs = 2;
+    OK(db_migrate(db, newer, 2, &applied, &err));
+    OK(db_migrate(db, newer, 1, &applied, &err));
+    assert_int_equal(applied, 0);
+    OK(db_migrate(db, newer, 3, &applied, &err));
+    OK(db_migrate(db, newer, 2, &applied, &err));
+    assert_int_equal(db_migrate(db, newer, 1, &applied, &err), ERR_DB);
+    assert_non_null(strstr(err.text, "needs schema 2"));
+}
+
 static void *migrate_too(void *ctx)
 {
     int *applied = ctx;
@@ -603,6 +622,7 @@ int main(void)
         TEST(a_query_may_run_inside_of_itself),
         TEST(sums_hold_while_money_moves),
         TEST(schema_changes_run_once),
+        TEST(an_older_program_goes_on_where_it_may),
         TEST(schema_changes_may_start_together),
         TEST(it_answers_pings_checks_and_is_copied),
         TEST(killed_it_loses_nothing_that_was_answered),

@@ -395,6 +395,27 @@ static void what_waits_for_a_day_expires(void **state)
     queue_close(queue);
 }
 
+/* The table of schema changes as it was before they said what they need. */
+static void an_old_file_learns_what_changes_need(void **state)
+{
+    (void)state;
+    static const struct db_migration changes[] = {
+        {1, "first", "CREATE TABLE a (x BIGINT)"},
+        {2, "second", "CREATE TABLE b (x BIGINT)", .needs = 1},
+    };
+    int applied = 0;
+    OK(open_db(0));
+    OK(db_migrate(db, changes, 1, &applied, &err));
+    OK(run("ALTER TABLE schema_migrations DROP COLUMN needs"));
+    OK(db_migrate(db, changes, 1, &applied, &err));
+    assert_int_equal(number("SELECT needs FROM schema_migrations WHERE number = 1"), 0);
+    OK(db_migrate(db, changes, 2, &applied, &err));
+    assert_int_equal(applied, 1);
+    OK(db_migrate(db, changes, 1, &applied, &err));
+    OK(run("UPDATE schema_migrations SET needs = 0")); /* of a program that knew of none */
+    assert_int_equal(db_migrate(db, changes, 1, &applied, &err), ERR_DB);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, begin, end)
 
 int main(void)
@@ -410,6 +431,7 @@ int main(void)
         TEST(the_wrapper_fails_before_and_after_commits),
         TEST(a_clock_set_back_holds_no_message),
         TEST(what_waits_for_a_day_expires),
+        TEST(an_old_file_learns_what_changes_need),
     };
     return cmocka_run_group_tests_name("db_sqlite", tests, NULL, NULL);
 }

@@ -1,6 +1,10 @@
 /* See helper.h. The look behind the store's back is a connection of SQLite's own. */
 #include "helper.h"
 
+#ifdef STORE_ON_POSTGRES
+#include "helper_postgres.h"
+#else
+
 #include <sqlite3.h>
 #include <unistd.h>
 
@@ -114,6 +118,22 @@ char *box_dump(struct box *box)
     fclose(out);
     return text;
 }
+
+void box_trap(struct box *box, const char *verb, const char *table)
+{
+    _cleanup_free_ char *sql = xasprintf("CREATE TRIGGER trap BEFORE %s ON %s BEGIN "
+                                         "SELECT RAISE(ABORT, 'trapped'); END",
+                                         verb, table);
+    box_run(box, sql);
+}
+
+void box_untrap(struct box *box, const char *table)
+{
+    (void)table;
+    box_run(box, "DROP TRIGGER trap");
+}
+
+#endif
 
 void box_counted(struct box *box)
 {

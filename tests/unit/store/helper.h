@@ -1,5 +1,6 @@
 /* What the tests of src/store share: a database in a temporary folder, short forms of the calls
- * that must succeed, and a look into the tables behind the store's back. */
+ * that must succeed, and a look into the tables behind the store's back. Built a second time, with
+ * STORE_ON_POSTGRES, they run over PostgreSQL. */
 #ifndef SONDE_TESTS_STORE_HELPER_H
 #define SONDE_TESTS_STORE_HELPER_H
 
@@ -45,6 +46,9 @@ struct db *box_open(const struct box *box, const char *prefix);
 int64_t box_number(struct box *box, const char *sql);
 char *box_text(struct box *box, const char *sql);
 void box_run(struct box *box, const char *sql);
+/* Writing this table fails; and no longer. verb: INSERT … */
+void box_trap(struct box *box, const char *verb, const char *table);
+void box_untrap(struct box *box, const char *table);
 /* Every row of every table as text; free it. */
 char *box_dump(struct box *box);
 /* The counter of waiting analyses agrees with the table. */

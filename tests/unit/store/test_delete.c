@@ -485,7 +485,7 @@ static void a_delivery_is_noted(void **state)
     int n = 0;
     OK(store_delivery_list(box->db, hook.id, on_delivery, &n, err));
     assert_int_equal(n, 50);
-    box_run(box, "UPDATE deliveries SET created_ms = created_ms - 31 * 86400000 WHERE tries = 2");
+    box_run(box, "UPDATE deliveries SET created_ms = created_ms - 2678400000 WHERE tries = 2");
     OK(store_tidy(box->db, err));
     assert_int_equal(box_number(box, "SELECT COUNT(*) FROM deliveries"), 60);
 }

@@ -179,7 +179,8 @@ static void a_cursor_does_not_lift_the_end(void **state)
     struct box *box = *state;
     for (int i = 0; i < 4; i++)
         add(box->db, "a", "a");
-    box_run(box, "UPDATE analyses SET created_ms = 1000 * rowid");
+    box_run(box, "UPDATE analyses SET created_ms = 1000 * (SELECT COUNT(*) FROM analyses o "
+                 "WHERE o.id <= analyses.id)");
     char *cursor = NULL, *none = NULL;
     seen = (struct seen){0};
     OK(store_list(box->db, &(struct store_filter){.limit = 1}, on_row, &seen, &cursor, err));

@@ -247,7 +247,8 @@ static void copies_name_the_original_as_long_as_it_is_there(void **state)
                c = add(box->db, "c", "same"), d = add(box->db, "d", "same"),
                e = add(box->db, "e", "same");
     assert_int_equal(check(box, b.analysis, MODEL_A), 1);
-    box_run(box, "UPDATE analyses SET finished_ms = finished_ms + 1000 WHERE reused_from NOT NULL");
+    box_run(box,
+            "UPDATE analyses SET finished_ms = finished_ms + 1000 WHERE reused_from IS NOT NULL");
     assert_int_equal(check(box, c.analysis, MODEL_A), 1); /* from b, which is newer */
     assert_string_equal(get(box->db, c.analysis).reused_from, first.analysis);
     OK(store_delete(box->db, first.analysis, err));
