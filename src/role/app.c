@@ -73,7 +73,9 @@ static enum err_code check_not_lost(struct app *app, struct err *err)
     _cleanup_free_ char *wal = file ? xasprintf("%s-wal", file) : NULL;
     struct stat st;
     int any = 0;
-    if (!file || stat(file, &st) == 0 ? st.st_size > 0 || access(wal, F_OK) == 0 : errno != ENOENT)
+    if (!file) /* a server's: recordings that it does not know may be those of another one */
+        return ERR_OK;
+    if (stat(file, &st) == 0 ? st.st_size > 0 || access(wal, F_OK) == 0 : errno != ENOENT)
         return ERR_OK;
     enum err_code rc = blob_list(app->blob, BLOB_RAW, first_blob, &any, err);
     if (rc == ERR_OK && any)
