@@ -49,19 +49,25 @@ static enum err_code stored_picture(struct app *app, const struct store_analysis
     return rc;
 }
 
-void blobs_copy_picture(struct app *app, const char *analysis_id)
+enum err_code blobs_copy_picture(struct app *app, const char *analysis_id, struct err *err)
 {
     struct store_analysis a;
     char *data = NULL;
     size_t size = 0;
-    struct err err = {0};
-    if (store_get(app->db, analysis_id, &a, NULL) != ERR_OK ||
-        stored_picture(app, &a, &data, &size, NULL) != ERR_OK)
-        return; /* then it is drawn when somebody asks */
-    if (blobs_put_picture(app, analysis_id, data, &err) != ERR_OK)
-        log_error(LOG_LEVEL_WARN, "a picture could not be copied", &err,
-                  LOG_T("labels.analysis", analysis_id));
+    enum err_code rc = store_get(app->db, analysis_id, &a, err);
+    if (rc == ERR_OK)
+        rc = stored_picture(app, &a, &data, &size, err);
+    if (rc == ERR_OK)
+        rc = blobs_put_picture(app, analysis_id, data, err);
     blobs_drop_picture(app, analysis_id); /* deleted meanwhile */
+    if (rc == ERR_OK || rc == ERR_NO_SUCH)
+        return ERR_OK;
+    /* Where there is no other picture to fall back on, it is worth another try. */
+    if (app->shared && (rc == ERR_UNAVAILABLE || rc == ERR_BUSY))
+        return rc;
+    log_error(LOG_LEVEL_WARN, "a picture could not be copied", err,
+              LOG_T("labels.analysis", analysis_id));
+    return ERR_OK; /* it is drawn when somebody asks */
 }
 
 /* Analyses the recording once more, for its picture alone. */

@@ -37,8 +37,9 @@ static enum outcome intake_work(struct app *app, void *own, const struct queue_m
     metric_observe(metric_get(METRIC_STAGE_SECONDS, "wait_medical_data", NULL, NULL),
                    (double)(time_steady_ms() - message->published_ms) / 1e3);
     enum err_code rc = store_get(app->db, id, &a, err);
-    if (rc == ERR_OK && a.status == STORE_DONE && a.reused_from[0])
-        blobs_copy_picture(app, id); /* a kill may have come between the answer and its picture */
+    if (rc == ERR_OK && a.status == STORE_DONE && a.reused_from[0] &&
+        blobs_copy_picture(app, id, err) != ERR_OK) /* a kill may have come in between */
+        return OUTCOME_RETRY;
     if (rc == ERR_NO_SUCH || (rc == ERR_OK && a.status != STORE_QUEUED))
         return OUTCOME_DONE; /* deleted, or another delivery was faster */
     int reused = 0, stale = 0;
@@ -57,13 +58,13 @@ static enum outcome intake_work(struct app *app, void *own, const struct queue_m
     if (rc != ERR_OK)
         return OUTCOME_RETRY;
     if (reused) {
-        blobs_copy_picture(app, id);
         metric_add(metric_get(METRIC_UPLOADS, "reused", NULL, NULL), 1);
+        rc = blobs_copy_picture(app, id, err);
         keeper_settled(app);
     }
     metric_observe(metric_get(METRIC_STAGE_SECONDS, "check", NULL, NULL),
                    clock_seconds() - started);
-    return OUTCOME_DONE;
+    return rc == ERR_OK ? OUTCOME_DONE : OUTCOME_RETRY;
 }
 
 /* A job of any kind that used up its tries: its analysis says so. */

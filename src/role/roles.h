@@ -125,8 +125,10 @@ enum err_code blobs_put_picture(struct app *app, const char *analysis_id, char *
  * there: that takes less than a tenth of a second, and most are never asked for. */
 #define BLOBS_DRAW_SECONDS 60.0
 /* The copy of an answer brings the stored picture along, so that deleting the first does not take
- * it away. */
-void blobs_copy_picture(struct app *app, const char *analysis_id);
+ * it away. An error only where it is worth another try: the storage of a process that cannot draw
+ * it anew is away. */
+enum err_code blobs_copy_picture(struct app *app, const char *analysis_id,
+                                 struct err *err) MUST_CHECK;
 /* When the analysis was deleted before its picture was stored: that one goes, too. */
 void blobs_drop_picture(struct app *app, const char *analysis_id);
 enum err_code blobs_get_picture(struct app *app, const struct store_analysis *analysis, char **ret,
