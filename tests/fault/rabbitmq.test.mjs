@@ -11,8 +11,9 @@ import { startRabbit } from '../servers/rabbitmq.mjs';
 import { ready, sleep } from '../servers/server.mjs';
 
 const missing = existsSync('/usr/lib/rabbitmq/bin/rabbitmq-server') ? false : 'no RabbitMQ here; tools/setup.sh test installs it';
+const dir = scratch(); // not within before(): it would be gone after that
 let rabbit;
-before(async () => { if (!missing) rabbit = await startRabbit({ dir: scratch() }); });
+before(async () => { if (!missing) rabbit = await startRabbit({ dir }); });
 after(async () => { await rabbit?.stop(); });
 
 // One queue_load: `seen` counts its lines as { what: Map(id -> times) }.
