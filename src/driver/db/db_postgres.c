@@ -12,7 +12,8 @@
  * (timeline). On another one, a replica's that was promoted, the number of a transaction that
  * arrived there too late may have been given to another: "committed" proves nothing then, and the
  * answer is ERR_UNCERTAIN. Where it was committed, an empty durable commit behind it makes sure
- * that it has also reached whatever synchronous_standby_names asks for.
+ * that it has also reached whatever synchronous_standby_names asks for. For this question the
+ * server is waited for longer: not to know costs its caller more than the wait.
  *
  * A server that goes away is waited for for two seconds, so that a restart is a pause; after that
  * callers get their error at once, between tries to reach it.
@@ -47,8 +48,8 @@ static int may_pass(enum err_code code)
     return code == ERR_UNAVAILABLE || code == ERR_READ_ONLY || code == ERR_NO_SPACE;
 }
 
-/* One that is there, waiting a moment for a server that is not. */
-static enum err_code need_writer(struct postgres *p, struct err *err)
+/* One that is there, waiting so long for a server that is not. */
+static enum err_code need_writer(struct postgres *p, double grace_s, struct err *err)
 {
     if (p->writer && p->writer->lost)
         p->writer = pg_disconnect(p->writer);
@@ -65,7 +66,7 @@ static enum err_code need_writer(struct postgres *p, struct err *err)
                 *err = own;
                 return code;
             }
-        } else if (clock_seconds() - p->down_since > PG_GRACE_S) {
+        } else if (clock_seconds() - p->down_since > grace_s) {
             *err = p->backoff.why;
             return err->code;
         } else {
@@ -137,7 +138,7 @@ static enum fate find_fate(struct postgres *p, const char *xid)
     struct err err;
     snprintf(timeline, sizeof timeline, "%s", p->writer->timeline);
     p->writer->lost = 1;
-    if (need_writer(p, &err))
+    if (need_writer(p, PG_FATE_S, &err))
         return FATE_UNKNOWN;
     enum fate fate = ask_fate(p, xid);
     if (fate != FATE_COMMITTED)
@@ -233,7 +234,7 @@ static enum outcome run_together(struct postgres *p, struct db_write **list, siz
     char xid[XID_MAX] = "";
     int good = 0;
     *ret_again = 0;
-    enum err_code code = need_writer(p, err);
+    enum err_code code = need_writer(p, PG_GRACE_S, err);
     if (code) {
         db_group_settle(list, n, code, err);
         return TOGETHER_SETTLED;

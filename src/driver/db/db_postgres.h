@@ -10,6 +10,7 @@
 #define PG_REPLICAS_MAX 8
 #define PG_TRIES        5   /* of one transaction */
 #define PG_GRACE_S      2.0 /* how long a transaction waits for a server that went away */
+#define PG_FATE_S       8.0 /* the same while nobody knows what became of a commit */
 #define PG_BACKOFF_S    0.1 /* after the first failed connection, doubled to: */
 #define PG_BACKOFF_MAX  2.0
 #define PG_SIZE_S       10.0 /* how old an answer of db_size_bytes may be */
