@@ -33,7 +33,7 @@ function startProbe(pg) {
     get errors() { return [...new Set(errors.trim().split('\n'))].slice(0, 12).join('\n'); },
     async end() {
       child.stdin.end();
-      assert.equal(await Promise.race([exited, sleep(60_000).then(() => 'still running')]), 0, errors.slice(-2000));
+      assert.equal(await Promise.race([exited, new Promise((resolve) => setTimeout(resolve, 60_000, 'still running').unref())]), 0, errors.slice(-2000));
     },
   };
 }
