@@ -113,6 +113,19 @@ def calibrate(human: np.ndarray, synthetic: np.ndarray) -> tuple[float, float]:
     return float(theta[0]), float(theta[1])
 
 
+def left_out(raw: np.ndarray, label: np.ndarray, source: np.ndarray) -> tuple[float, float]:
+    """Cllr, and the mean of both error rates, when each source is judged by what the others calibrate."""
+    llr, wrong = np.empty(len(raw)), np.empty(len(raw))
+    for name in np.unique(source):
+        own = source == name
+        rest = ~own if len(set(label[~own])) == 2 else ~own | own  # without one of the labels nothing can be fitted
+        scale, offset = calibrate(*split(raw[rest], label[rest]))
+        llr[own] = scale * raw[own] + offset
+        threshold = eer(*split(raw[rest], label[rest]))[1]
+        wrong[own] = (raw[own] >= threshold) != (label[own] == 1)
+    return cllr(*split(llr, label)), float(wrong[label == 0].mean() + wrong[label == 1].mean()) / 2
+
+
 class Windows:
     """The windows of some clips, their features computed once."""
 

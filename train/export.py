@@ -72,6 +72,7 @@ class Results:
             raise SystemExit("the scores do not grow with the label; this checkpoint is of no use")
         self.llr = self.scale * raw + self.offset
         self.human, self.synthetic = evaluate.split(self.llr, self.label)
+        self.left_out = evaluate.left_out(raw, self.label, np.array([c.source for c in self.clips]))
         self.figures = evaluate.figures(self.human, self.synthetic, True)
         self.threshold = evaluate.eer(self.human, self.synthetic)[1]
         self.false_positives = int((self.human >= self.threshold).sum())
@@ -215,7 +216,7 @@ def export(args: argparse.Namespace) -> None:
         minutes=minutes, steps=steps, batch=arguments["batch"], clips_per_second=round(steps * arguments["batch"] / max(1.0, saved["spent"])),
         measured="by the program itself, from file to score" if args.program else "with the decoders and the arithmetic of training, not the program's own",
         chosen=chosen(run, steps) + (f"\n{args.note}" if args.note else ""), adversary=arguments.get("adversary", 0), pairs=percent(arguments["pairs"]), smoothing=arguments["smoothing"], seed=arguments["seed"], date=date, torch=run["torch"],
-        scale=f"{results.scale:.4f}", offset=f"{results.offset:+.4f}", weak=results.weak(), **results.tables(),
+        left_cllr=f"{results.left_out[0]:.3f}", left_error=percent(results.left_out[1]), scale=f"{results.scale:.4f}", offset=f"{results.offset:+.4f}", weak=results.weak(), **results.tables(),
     )
     args.out.with_suffix(".md").write_text(text)
     print(f"{args.out}: EER {percent(f['eer'])}, AUC {f['auc']:.4f}, Cllr {f['cllr']:.3f}, minCllr {f['min_cllr']:.3f}, step {saved['step']}")

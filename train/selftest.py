@@ -23,6 +23,13 @@ def metrics() -> None:
     assert abs(scale - 2) < 0.15 and abs(offset) < 0.15  # the true LLR of these is 2 x
     best, fitted = evaluate.min_cllr(human, synthetic), evaluate.cllr(scale * human + offset, scale * synthetic + offset)
     assert best <= fitted <= best + 0.02
+    raw, label = np.concatenate([human, synthetic]), np.repeat([0, 1], [len(human), len(synthetic)])
+    cost, error = evaluate.left_out(raw, label, np.arange(len(raw)) % 5)
+    assert best <= cost <= fitted + 0.01 and abs(error - 0.1587) < 0.01
+    odd = np.where(np.arange(len(raw)) % 5, raw, raw + 3)  # one source is not like the others
+    cost, error = evaluate.left_out(odd, label, np.arange(len(raw)) % 5)
+    scale, offset = evaluate.calibrate(*evaluate.split(odd, label))
+    assert error > 0.18 and cost > 0.02 + evaluate.cllr(*evaluate.split(scale * odd + offset, label))
     low, high = evaluate.wilson(10, 100)
     assert abs(low - 0.0552) < 1e-3 and abs(high - 0.1744) < 1e-3
 

@@ -1,0 +1,90 @@
+"""How much a model loses when recordings were changed on their way: a table for the documents.
+
+    python3 -m train.robust MANIFEST --program build/sonde [--model FILE]
+
+The program itself scores the clips of `valid`, plain and through the changes of `sonde detect
+--stability` (codecs, a telephone line, noise, trimming), then a room and short excerpts that are
+made here. Nothing is fitted: the threshold is the model's, so the last two columns show what a
+change does to its verdicts, and the EER what it does to the order of the scores alone.
+"""
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from scipy import signal
+
+from . import data, evaluate, export
+
+NAMES = {
+    "original": "none", "trim": "silence before and after cut off", "mp3": "MP3, 64 kbit/s", "aac": "AAC, 48 kbit/s", "opus": "Opus, 24 kbit/s",
+    "narrow": "8 kHz, G.711 µ-law", "noise": "white noise, 15 dB below", "room": "a room", "2 s": "2 s from the middle", "1.5 s": "1.5 s from the middle",
+}
+
+
+def room(rng: np.random.Generator, x: np.ndarray) -> np.ndarray:
+    """Noise that dies away by 60 dB in 0.3 s, 2.5 ms after the direct sound and 6 dB below it."""
+    length = int(0.3 * data.RATE)
+    response = rng.standard_normal(length) * np.exp(-6.9 / length * np.arange(length))
+    response[:40] = 0
+    response *= 10 ** (-6 / 20) / np.sqrt(np.sum(response**2))
+    response[0] = 1
+    y = signal.fftconvolve(x, response)[: len(x)]
+    return y / max(1.0, float(np.abs(y).max()) / 0.99)
+
+
+def middle(x: np.ndarray, seconds: float) -> np.ndarray:
+    first = max(0, (len(x) - int(seconds * data.RATE)) // 2)
+    return x[first : first + int(seconds * data.RATE)]
+
+
+def detect(args: argparse.Namespace, paths: list[str], *more: str) -> dict[str, dict]:
+    command = [str(args.program), "detect", "--json", "--jobs", str(args.jobs), *(["--model", str(args.model)] if args.model else []), *more, *paths]
+    return {r["file"]: r for r in map(json.loads, filter(None, subprocess.run(command, capture_output=True, text=True).stdout.splitlines()))}
+
+
+def scores(args: argparse.Namespace, paths: list[str]) -> tuple[dict[str, list[float | None]], float]:
+    """LLR by change and clip, None where the program gives none; and the threshold."""
+    found = detect(args, paths, "--stability")
+    rows = [{r["variant"]: r["llr"] for r in (found[p].get("stability") or {}).get("rows", [])} for p in paths]
+    out = {name: [r.get(name) for r in rows] for name in NAMES if any(name in r for r in rows)}
+    with tempfile.TemporaryDirectory() as folder:
+        import soundfile
+
+        for name, change in (("room", room), ("2 s", lambda _, x: middle(x, 2.0)), ("1.5 s", lambda _, x: middle(x, 1.5))):
+            files = [f"{folder}/{name}-{n}.flac" for n in range(len(paths))]
+            for n, (path, file) in enumerate(zip(paths, files)):
+                soundfile.write(file, change(np.random.default_rng(n), data.decode(path) / 32768), data.RATE)
+            changed = detect(args, files)
+            out[name] = [changed[f]["llr"] for f in files]
+    return out, next(r["threshold"] for r in found.values() if r.get("threshold") is not None)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Error rates after changes to the recordings.")
+    parser.add_argument("set", type=Path, help="manifest.tsv, or a folder with bonafide/ and spoof/")
+    parser.add_argument("--program", type=Path, required=True)
+    parser.add_argument("--model", type=Path, help="weights to use instead of the built-in ones")
+    parser.add_argument("--every", type=int, default=1, help="only every Nth clip")
+    parser.add_argument("--jobs", type=int, default=1)
+    args = parser.parse_args()
+    clips = [c for c in data.read_set(args.set) if c.split == "valid"][:: args.every]
+    label, kind = np.array([c.spoof for c in clips]), np.array([c.kind for c in clips])
+    kinds = sorted(set(kind[label == 1]))
+    by_change, threshold = scores(args, [str(data.root_of(args.set) / c.path) for c in clips])
+    print(export.row("change", "EER", "AUC", "Cllr", "minCllr", *kinds, "human called synthetic", "synthetic missed"))
+    print("|" + "---|" * (7 + len(kinds)))
+    for name, values in by_change.items():
+        llr = np.array([np.nan if v is None else v for v in values])
+        human, synthetic = evaluate.split(llr[~np.isnan(llr)], label[~np.isnan(llr)])
+        each = [llr[(kind == k) & ~np.isnan(llr) & (label == 1)] for k in kinds]
+        rates = [export.percent(evaluate.eer(human, e)[0]) if len(e) else "-" for e in each]
+        print(export.row(NAMES[name], *export.four(human, synthetic), *rates, export.percent(float((human >= threshold).mean())), export.percent(float((synthetic < threshold).mean()))))
+
+
+if __name__ == "__main__":
+    main()
