@@ -1,7 +1,7 @@
 // sonde as several processes on PostgreSQL, S3, RabbitMQ and Redis (A2, A3, A5, A7, B4, B5, B10, C9): what goes in through one
 // is analysed by another and seen through a third, and whatever process or server dies, nothing that was accepted is lost.
 import assert from 'node:assert/strict';
-import { spawn, spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -143,7 +143,7 @@ test('a worker that slept through it changes nothing when it wakes', { skip, tim
   await sleep(3000);
   assert.deepEqual((await c.psql(`SELECT finished_ms, runs, status FROM analyses WHERE id = '${id}'`))[0], before);
   assert.equal(await count(`SELECT count(*) FROM results WHERE analysis_id = '${id}'`), 1);
-  assert.ok(await send(a, fresh()).then((next) => done(b, next)));
+  await done(b, await send(a, fresh()));
 });
 
 test('what one deletes, the other does not answer from the cache', { skip }, async () => {
@@ -186,8 +186,6 @@ test('a job of a newer program is given back; one that a dead process left is pu
   const lines = [w1, w2].flatMap((w) => w.log()).filter((line) => /newer sonde/.test(line.message));
   assert.ok(lines.length <= 2, `${lines.length} lines of it`);
   assert.equal(await done(b, await send(a, fresh())).then((s) => s.verdict), right.verdict); // others go on
-  const { stdout } = spawnSync('true'); void stdout;
-  await c.servers.rabbitmq.ctl('purge_queue', 'medical_data').catch(() => {}); // leased ones go when their process ends
 });
 
 test('without the cache: uploads go on, pages poll, answers come from the database', { skip }, async () => {
@@ -218,10 +216,11 @@ test('without the cache: uploads go on, pages poll, answers come from the databa
   ws.drop();
 });
 
-const failures = (processes) => processes.flatMap((p) => p.log()).filter((line) => line.message === 'job gave up' || /trying again$/.test(line.message)).length;
+const blamed = () => [w1, w2].flatMap((p) => p.log())
+  .filter((line) => ['job gave up', 'job failed, trying again'].includes(line.message)).map((line) => line['error.message'] ?? line.message);
 
 test('without storage: 503, and what waits counts no try', { skip, timeout: 180_000 * slow }, async () => {
-  const before = failures([w1, w2]);
+  const before = blamed();
   const id = await send(a, { ...hour, name: 'storage.mp3' }, { path: '/upload?fresh=1' });
   await atWork();
   const next = await Promise.all([1, 2, 3].map(() => send(a, fresh())));
@@ -237,11 +236,11 @@ test('without storage: 503, and what waits counts no try', { skip, timeout: 180_
   assert.ok(reply.status === 503 || reply.status === 202, `${reply.status} ${reply.text ?? reply.error}`);
   if (reply.status === 503) assert.ok(Number(reply.headers.get('retry-after')) > 0);
   for (const one of [id, ...next]) await done(b, one, { timeout: 120_000 * slow });
-  assert.equal(failures([w1, w2]), before, 'no job was blamed');
+  assert.deepEqual(blamed(), before);
 });
 
 test('without the database: 503 with Retry-After, nothing half-stored, and all goes on after it', { skip, timeout: 180_000 * slow }, async () => {
-  const before = failures([w1, w2]);
+  const before = blamed();
   const waiting = await Promise.all([1, 2, 3, 4].map(() => send(a, fresh())));
   const objects = async () => (await c.objects('sonde-raw')).length;
   await Promise.all(waiting.map((id) => done(b, id)));
@@ -261,7 +260,7 @@ test('without the database: 503 with Retry-After, nothing half-stored, and all g
   await done(b, await send(a, fresh()), { timeout: 60_000 * slow });
   assert.equal(await count('SELECT count(*) FROM uploads'), rows + 2);
   assert.equal(await objects(), stored + 2, 'the refused upload left no file');
-  assert.equal(failures([w1, w2]), before, 'no job was blamed');
+  assert.deepEqual(blamed(), before);
   const log = [a, b, w1, w2].flatMap((p) => p.log()).filter((line) => /error|warn/.test(line['log.level']));
   assert.ok(log.length < 400, `${log.length} lines of warnings: ${JSON.stringify(log.slice(-5))}`);
 });
