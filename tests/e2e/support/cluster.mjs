@@ -10,7 +10,8 @@
 //
 // conf: a file of the test's own; where the servers are then comes through the environment (secretFiles: passwords as
 // files that variables name). servers: which of postgres, swift, rabbitmq, redis; what is left out is sonde's own, and then `settings` has to
-// name what is shared, such as { blob: { url: 'fs:/shared/folder' } }.
+// name what is shared, such as { blob: { url: 'fs:/shared/folder' } }. wire: called with the servers before sonde starts, to put
+// something in between.
 import { execFile } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -127,9 +128,10 @@ function keysOf(settings) {
 // --- the cluster
 
 export async function cluster({ dir = mkdtempSync(join(tmpdir(), 'sonde-cluster-')), roles = [['upload'], ['inference'], ['keeper']],
-  servers = everyKind, options = {}, settings = {}, args = [], env = {}, conf, secretFiles = false, with: extra = {} } = {}) {
+  servers = everyKind, options = {}, settings = {}, args = [], env = {}, conf, secretFiles = false, with: extra = {}, wire } = {}) {
   const began = performance.now();
   const started = await startServers({ dir: join(dir, 'servers'), servers, options });
+  wire?.(started);
   const all = sections(started.settings);
   for (const [section, rows] of Object.entries(settings)) all[section] = { ...all[section], ...rows };
   // A file of the test's own, with the servers by way of the environment, or one that says it all.
