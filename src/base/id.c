@@ -11,9 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <time.h>
 #include <unistd.h>
-
-#include "time.h"
 
 static void from_kernel(uint8_t *p, size_t size)
 {
@@ -79,15 +78,33 @@ void random_token(char *out, size_t size)
     out[size - 1] = '\0';
 }
 
+/* Milliseconds and 4096ths of one; above the one before, if that is possible within its
+ * millisecond. */
+static uint64_t next_stamp(void)
+{
+    static atomic_uint_fast64_t last;
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    uint64_t stamp = ((uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000) << 12 |
+                     ((uint64_t)now.tv_nsec % 1000000 * 4096 / 1000000);
+    uint_fast64_t before = atomic_load(&last);
+    for (;;) {
+        uint64_t mine = stamp > before || (before + 1) >> 12 != stamp >> 12 ? stamp : before + 1;
+        if (atomic_compare_exchange_weak(&last, &before, mine))
+            return mine;
+    }
+}
+
 void id_new(char ret[ID_TEXT])
 {
     static const char hex[] = "0123456789abcdef";
     uint8_t bytes[16];
     random_bytes(bytes, sizeof bytes);
-    uint64_t ms = (uint64_t)time_now_ms();
+    uint64_t stamp = next_stamp();
     for (int i = 0; i < 6; i++)
-        bytes[i] = (uint8_t)(ms >> (40 - 8 * i));
-    bytes[6] = 0x70 | (bytes[6] & 0x0f); /* version 7 */
+        bytes[i] = (uint8_t)(stamp >> (52 - 8 * i));
+    bytes[6] = 0x70 | (uint8_t)(stamp >> 8 & 0x0f); /* version 7 */
+    bytes[7] = (uint8_t)stamp;
     bytes[8] = 0x80 | (bytes[8] & 0x3f); /* the variant of RFC 9562 */
     char *p = ret;
     for (int i = 0; i < 16; i++) {

@@ -6,8 +6,10 @@
 
 #define ID_TEXT 37 /* 36 characters and a zero */
 
-/* A UUID of version 7 (RFC 9562): milliseconds since 1970, then 74 random bits. Ids made later sort
- * later, down to a millisecond; nobody can guess one. Any thread. */
+/* A UUID of version 7 (RFC 9562, method 3): milliseconds since 1970, 12 bits of the part of a
+ * millisecond, 62 random bits. Of one process, ids made later sort later, as long as it makes fewer
+ * than 4096 in a millisecond and nobody sets the clock back; of several, as far as their clocks
+ * agree. Nobody can guess one. Any thread. */
 void id_new(char ret[ID_TEXT]);
 /* 1 when `text` has the form that id_new writes (lower case, version 7). */
 int id_valid(const char *text);

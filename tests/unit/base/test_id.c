@@ -48,11 +48,12 @@ static void later_ids_sort_later(void **state)
 {
     (void)state;
     char a[ID_TEXT], b[ID_TEXT];
-    for (int i = 0; i < 5; i++) {
-        id_new(a);
-        usleep(2000);
+    id_new(a);
+    for (int i = 0; i < 500; i++) {
+        usleep(1); /* several in a millisecond, and fewer than it has numbers */
         id_new(b);
         assert_true(strcmp(a, b) < 0);
+        memcpy(a, b, ID_TEXT);
     }
 }
 
