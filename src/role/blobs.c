@@ -30,8 +30,9 @@ void blobs_drop_picture(struct app *app, const char *analysis_id)
     if (store_get_status(app->db, analysis_id, &a, NULL) != ERR_NO_SUCH)
         return;
     store_blob_key(analysis_id, key);
-    if (blob_delete(app->blob, BLOB_PROCESSED, key, &err) != ERR_OK)
-        log_error(LOG_LEVEL_WARN, "a deleted analysis' picture goes at the next start", &err,
+    if (blob_delete(app->blob, BLOB_PROCESSED, key, &err) != ERR_OK &&
+        store_blob_stray(app->db, BLOB_PROCESSED, analysis_id, &err) != ERR_OK)
+        log_error(LOG_LEVEL_WARN, "a deleted analysis' picture could not be removed yet", &err,
                   LOG_T("labels.analysis", analysis_id));
 }
 

@@ -236,13 +236,19 @@ static enum err_code store_files(struct batch *b, struct err *err)
     return ERR_OK;
 }
 
+/* The one that failed may be there as well, when only the answer was lost. Where storage is away,
+ * the client does not wait for it: the keeper deletes what is noted. */
 static void remove_stored(struct batch *b)
 {
-    for (size_t i = 0; i < b->stored; i++) {
+    enum err_code rc = ERR_OK;
+    for (size_t i = 0; i < b->count && i <= b->stored; i++) {
         char key[STORE_KEY_MAX];
         struct err err = {0};
         store_blob_key(b->files[i].upload_id, key);
-        if (blob_delete(b->app->blob, BLOB_RAW, key, &err) != ERR_OK)
+        if (rc == ERR_OK)
+            rc = blob_delete(b->app->blob, BLOB_RAW, key, &err);
+        if (rc != ERR_OK &&
+            store_blob_stray(b->app->db, BLOB_RAW, b->files[i].upload_id, &err) != ERR_OK)
             log_error(LOG_LEVEL_WARN, "a refused recording could not be removed yet", &err);
     }
 }

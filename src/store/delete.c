@@ -238,6 +238,23 @@ enum err_code store_blob_deleted(struct db *db, int64_t row, struct err *err)
     return db_transact(db, DB_RELAXED, blob_deleted_work, &row, err);
 }
 
+struct stray {
+    int bucket;
+    const char *id;
+};
+
+static enum err_code stray_work(struct db_tx *tx, void *ctx, struct err *err)
+{
+    const struct stray *stray = ctx;
+    return store_tx_blob(tx, stray->bucket, stray->id, time_now_ms(), err);
+}
+
+enum err_code store_blob_stray(struct db *db, int bucket, const char *id, struct err *err)
+{
+    struct stray stray = {bucket, id};
+    return db_transact(db, DB_RELAXED, stray_work, &stray, err);
+}
+
 /* --- doctor ------------------------------------------------------------------------------- */
 
 enum err_code store_knows_upload(struct db *db, const char *upload_id, int *ret, struct err *err)

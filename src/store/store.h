@@ -178,6 +178,9 @@ typedef int store_each_blob(void *ctx, int64_t row, int bucket, const char *key)
 enum err_code store_blobs_to_delete(struct db *db, int limit, store_each_blob *each, void *ctx,
                                     struct err *err) MUST_CHECK;
 enum err_code store_blob_deleted(struct db *db, int64_t row, struct err *err) MUST_CHECK;
+/* Notes one that no row refers to, of an upload's or (pictures) an analysis's id. */
+enum err_code store_blob_stray(struct db *db, int bucket, const char *id,
+                               struct err *err) MUST_CHECK;
 /* 1 in *ret when a row (upload, analysis or pending deletion) refers to the id of this blob key, an
  * upload's or, for pictures, an analysis's: what doctor asks. */
 enum err_code store_knows_upload(struct db *db, const char *upload_id, int *ret,

@@ -209,6 +209,26 @@ static void blobs_are_noted_until_they_are_gone(void **state)
     OK(store_blob_deleted(box->db, 12345, err)); /* was struck out before */
 }
 
+static void a_blob_without_a_row_is_noted_once(void **state)
+{
+    struct box *box = *state;
+    char id[ID_TEXT], want[STORE_KEY_MAX];
+    int knows = -1;
+    id_new(id);
+    OK(store_blob_stray(box->db, BLOB_PROCESSED, id, err));
+    OK(store_blob_stray(box->db, BLOB_PROCESSED, id, err));
+    OK(store_knows_upload(box->db, id, &knows, err));
+    assert_int_equal(knows, 1);
+    struct blobs b = {.box = box};
+    OK(store_blobs_to_delete(box->db, 8, on_blob, &b, err));
+    assert_int_equal(b.n, 1);
+    store_blob_key(id, want);
+    assert_string_equal(b.keys[0], want);
+    assert_int_equal(b.buckets[0], BLOB_PROCESSED);
+    OK(store_knows_upload(box->db, id, &knows, err));
+    assert_int_equal(knows, 0);
+}
+
 static void a_recording_that_is_gone_is_no_longer_kept(void **state)
 {
     struct box *box = *state;
@@ -501,6 +521,7 @@ int main(void)
         TEST(a_deletion_may_settle_the_upload),
         TEST(results_expire_oldest_first),
         TEST(blobs_are_noted_until_they_are_gone),
+        TEST(a_blob_without_a_row_is_noted_once),
         TEST(a_recording_that_is_gone_is_no_longer_kept),
         TEST(doctor_sees_every_kept_recording),
         TEST(the_outbox_gives_the_oldest_until_they_are_sent),
