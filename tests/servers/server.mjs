@@ -21,12 +21,20 @@ export async function within(ms, promise) {
   try { return await Promise.race([promise, late]); } finally { clearTimeout(timer); }
 }
 
-export function freePort() {
-  return new Promise((resolve, reject) => {
+// Below those that the kernel gives to outgoing connections: a server that is away for a moment finds its port free again.
+const given = new Set();
+export async function freePort() {
+  for (;;) {
+    const port = 10_240 + Math.floor(Math.random() * 22_000);
+    if (given.has(port)) continue;
+    given.add(port);
     const server = createServer();
-    server.on('error', reject);
-    server.listen(0, '127.0.0.1', () => { const { port } = server.address(); server.close(() => resolve(port)); });
-  });
+    const free = await new Promise((resolve) => {
+      server.on('error', () => resolve(false));
+      server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
+    });
+    if (free) return port;
+  }
 }
 
 // Asks until `look` gives something true; the last error is told when it never does.
