@@ -55,23 +55,23 @@ static void send_json(struct ws_hub *hub, ws_id id, json_t *json)
     free(text);
 }
 
-/* NULL when the analysis is gone meanwhile: its "deleted" follows. */
-static json_t *event_json(struct app *app, const struct store_event *event)
+/* *ret is NULL when the analysis is gone meanwhile: its "deleted" follows. */
+static enum err_code event_json(struct app *app, const struct store_event *event, json_t **ret)
 {
-    json_t *json = NULL;
+    json_t *json = *ret = NULL;
     struct store_analysis a;
-    if (event->deleted) {
-        json = json_object();
-        json_object_set_new(json, "type", json_string("deleted"));
+    enum err_code rc = event->deleted ? ERR_OK : store_get(app->db, event->analysis_id, &a, NULL);
+    if (rc != ERR_OK)
+        return rc == ERR_NO_SUCH ? ERR_OK : rc;
+    json = json_object();
+    json_object_set_new(json, "type", json_string(event->deleted ? "deleted" : "analysis"));
+    if (event->deleted)
         json_object_set_new(json, "analysis_id", json_string(event->analysis_id));
-    } else if (store_get(app->db, event->analysis_id, &a, NULL) == ERR_OK) {
-        json = json_object();
-        json_object_set_new(json, "type", json_string("analysis"));
+    else
         json_object_set_new(json, "analysis", present_analysis(&a, inference_progress(a.id)));
-    }
-    if (json)
-        json_object_set_new(json, "event_id", json_integer(event->id));
-    return json;
+    json_object_set_new(json, "event_id", json_integer(event->id));
+    *ret = json;
+    return ERR_OK;
 }
 
 void events_progress(struct app *app, const char *id, double progress)
@@ -135,7 +135,8 @@ static void forget_again(struct app *app, struct forgetting *f)
         f->count--;
 }
 
-static void tell(struct app *app, const struct seen *seen)
+/* How many were told: fewer than all when the database went away meanwhile. */
+static size_t tell(struct app *app, const struct seen *seen)
 {
     for (size_t i = 0; i < seen->count; i++) {
         const struct store_event *event = &seen->list[i];
@@ -145,11 +146,14 @@ static void tell(struct app *app, const struct seen *seen)
              a.status == STORE_DONE || a.status == STORE_FAILED))
             waiters_report(app->waiters, event->analysis_id);
         if (ws_count(app->hub) > 0 && !told_later(seen, i)) {
-            json_t *json = event_json(app, event);
+            json_t *json;
+            if (event_json(app, event, &json) != ERR_OK)
+                return i;
             if (json)
                 send_json(app->hub, 0, json);
         }
     }
+    return seen->count;
 }
 
 void *events_run(void *ctx)
@@ -172,7 +176,11 @@ void *events_run(void *ctx)
             for (size_t i = 0; i < seen.count; i++)
                 if (seen.list[i].deleted)
                     forget(app, &forgetting, seen.list[i].analysis_id);
-            tell(app, &seen);
+            size_t told = tell(app, &seen);
+            if (told < seen.count) { /* the rest again, and what was left out for it */
+                seen.last = seen.list[told].id - 1;
+                seen.count = 0;
+            }
         }
         forget_again(app, &forgetting);
         double next = waiters_tick(app->waiters, 1.0);
@@ -194,14 +202,18 @@ struct resume {
     ws_id id;
     int64_t last;
     int count; /* of this page */
+    enum err_code rc;
 };
 
 static int send_event(void *ctx, const struct store_event *event)
 {
     struct resume *r = ctx;
+    json_t *json;
+    r->rc = event_json(r->app, event, &json);
+    if (r->rc != ERR_OK)
+        return 1;
     r->last = event->id;
     r->count++;
-    json_t *json = event_json(r->app, event);
     if (json)
         send_json(r->app->hub, r->id, json);
     return 0;
@@ -222,7 +234,7 @@ static enum err_code send_missed(struct resume *r)
         r->count = 0;
         rc = store_events(r->app->db, r->last, PUMP_BATCH, send_event, r, &complete, NULL);
     } while (rc == ERR_OK && r->count == PUMP_BATCH && !atomic_load(&r->app->stopping));
-    return rc;
+    return rc == ERR_OK ? r->rc : rc;
 }
 
 /* Whether all that happened behind `after` is known and is not too much. */
@@ -248,7 +260,7 @@ static void greet(struct app *app, ws_id id, int64_t after)
     json_object_set_new(json, "last_event_id", json_integer(last));
     json_object_set_new(json, "resumed", json_boolean(resumed));
     send_json(app->hub, id, json);
-    struct resume r = {app, id, resumed ? after : last, 0};
+    struct resume r = {app, id, resumed ? after : last, 0, ERR_OK};
     if (send_missed(&r) != ERR_OK)
         goto away;
     ws_subscribe(app->hub, id, 1);
