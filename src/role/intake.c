@@ -2,7 +2,6 @@
  * whether the same bytes were judged by this model before (then that answer is taken), and passes
  * the rest on to ml_inference. Cheap: nothing is decoded here. */
 #include <string.h>
-#include <unistd.h>
 
 #include "../base/log.h"
 #include "../base/mem.h"
@@ -16,9 +15,8 @@ static enum err_code look_at_recording(struct app *app, const struct store_analy
 {
     char key[STORE_KEY_MAX];
     uint64_t size = 0;
-    _cleanup_close_ int fd = -1;
     store_blob_key(a->upload_id, key);
-    enum err_code rc = blob_open(app->blob, BLOB_RAW, key, &fd, &size, err);
+    enum err_code rc = blob_size(app->blob, BLOB_RAW, key, &size, err);
     if (rc == ERR_OK && size != a->bytes)
         return err_set(err, ERR_IO, "the stored recording has %llu bytes instead of %llu",
                        (unsigned long long)size, (unsigned long long)a->bytes);

@@ -165,6 +165,9 @@ static void assert_content(struct bench *b, const char *key, const char *want)
     OK(blob_get(b->blob, BLOB_RAW, key, 1 << 20, &got, &size, &err));
     assert_int_equal(size, strlen(want));
     assert_string_equal(got, want);
+    uint64_t told = 0;
+    OK(blob_size(b->blob, BLOB_RAW, key, &told, &err));
+    assert_int_equal(told, size);
 }
 
 static void assert_absent(struct bench *b, const char *key)
@@ -173,6 +176,7 @@ static void assert_absent(struct bench *b, const char *key)
     uint64_t size;
     assert_int_equal(blob_open(b->blob, BLOB_RAW, key, &fd, &size, &err), ERR_NO_SUCH);
     assert_int_equal(fd, -1);
+    assert_int_equal(blob_size(b->blob, BLOB_RAW, key, &size, &err), ERR_NO_SUCH);
 }
 
 static void put_text(struct bench *b, const char *key, const char *text)
@@ -329,6 +333,7 @@ static void keys_have_one_form(void **state)
         uint64_t size;
         assert_int_equal(blob_put(b->blob, BLOB_RAW, key, "x", 1, &err), ERR_INTERNAL);
         assert_int_equal(blob_open(b->blob, BLOB_RAW, key, &fd, &size, &err), ERR_INTERNAL);
+        assert_int_equal(blob_size(b->blob, BLOB_RAW, key, &size, &err), ERR_INTERNAL);
         assert_int_equal(blob_delete(b->blob, BLOB_RAW, key, &err), ERR_INTERNAL);
     }
     assert_int_equal(listed(b, BLOB_RAW), 0);

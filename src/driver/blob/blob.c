@@ -149,6 +149,17 @@ enum err_code blob_open(struct blob *blob, enum blob_bucket bucket, const char *
     return settle(rc, started, blob->open, bucket, key, err);
 }
 
+enum err_code blob_size(struct blob *blob, enum blob_bucket bucket, const char *key,
+                        uint64_t *ret_size, struct err *err)
+{
+    double started = clock_seconds();
+    enum err_code rc = check_key(key, err);
+    *ret_size = 0;
+    if (rc == ERR_OK)
+        rc = blob->driver->size(blob->self, bucket, key, ret_size, err);
+    return settle(rc, started, blob->open, bucket, key, err);
+}
+
 static enum err_code read_whole(int fd, size_t size, char *out, struct err *err)
 {
     for (size_t done = 0; done < size;) {

@@ -48,6 +48,9 @@ enum err_code blob_put(struct blob *blob, enum blob_bucket bucket, const char *k
  * closes it. It stays readable when the key is deleted meanwhile. ERR_NO_SUCH. */
 enum err_code blob_open(struct blob *blob, enum blob_bucket bucket, const char *key, int *ret_fd,
                         uint64_t *ret_size, struct err *err) MUST_CHECK;
+/* Whether it is there, and how large: a question, where blob_open fetches it. ERR_NO_SUCH. */
+enum err_code blob_size(struct blob *blob, enum blob_bucket bucket, const char *key,
+                        uint64_t *ret_size, struct err *err) MUST_CHECK;
 /* Whole content, allocated, with a zero behind it; ERR_LIMIT past `max`. */
 enum err_code blob_get(struct blob *blob, enum blob_bucket bucket, const char *key, size_t max,
                        char **ret, size_t *ret_size, struct err *err) MUST_CHECK;

@@ -20,6 +20,8 @@ struct blob_driver {
                          size_t size, struct err *err);
     enum err_code (*open)(void *self, enum blob_bucket bucket, const char *key, int *ret_fd,
                           uint64_t *ret_size, struct err *err);
+    enum err_code (*size)(void *self, enum blob_bucket bucket, const char *key, uint64_t *ret_size,
+                          struct err *err);
     enum err_code (*del)(void *self, enum blob_bucket bucket, const char *key, struct err *err);
     enum err_code (*list)(void *self, enum blob_bucket bucket, blob_each *each, void *ctx,
                           struct err *err);

@@ -117,6 +117,15 @@ static enum err_code fault_open(void *self, enum blob_bucket bucket, const char 
     return fault->inner->open(fault->inner_self, bucket, key, ret_fd, ret_size, err);
 }
 
+static enum err_code fault_size(void *self, enum blob_bucket bucket, const char *key,
+                                uint64_t *ret_size, struct err *err)
+{
+    struct fault *fault = self;
+    if (next(fault, 0) != PASS)
+        return injected(err);
+    return fault->inner->size(fault->inner_self, bucket, key, ret_size, err);
+}
+
 static enum err_code fault_delete(void *self, enum blob_bucket bucket, const char *key,
                                   struct err *err)
 {
@@ -143,6 +152,7 @@ const struct blob_driver blob_fault = {
     .put_file = fault_put_file,
     .put = fault_put,
     .open = fault_open,
+    .size = fault_size,
     .del = fault_delete,
     .list = fault_list,
 };

@@ -300,6 +300,13 @@ static enum err_code fs_open(void *self, enum blob_bucket bucket, const char *ke
     return ERR_OK;
 }
 
+static enum err_code fs_size(void *self, enum blob_bucket bucket, const char *key,
+                             uint64_t *ret_size, struct err *err)
+{
+    _cleanup_close_ int fd = -1;
+    return fs_open(self, bucket, key, &fd, ret_size, err);
+}
+
 /* Removes folders that became empty, up to the bucket's. One with something in it ends it. */
 static void prune(char *path, size_t bucket_len)
 {
@@ -369,6 +376,7 @@ const struct blob_driver blob_fs = {
     .put_file = fs_put_file,
     .put = fs_put,
     .open = fs_open,
+    .size = fs_size,
     .del = fs_delete,
     .list = fs_list,
 };

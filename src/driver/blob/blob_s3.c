@@ -307,6 +307,19 @@ static enum err_code s3_open(void *self, enum blob_bucket bucket, const char *ke
     return fetch(self, bucket, key, 0, ret_fd, ret_size, err);
 }
 
+static enum err_code s3_size(void *self, enum blob_bucket bucket, const char *key,
+                             uint64_t *ret_size, struct err *err)
+{
+    struct s3_call call = {.method = "HEAD", .bucket = bucket, .key = key};
+    enum err_code rc = s3_call(self, &call, err);
+    if (rc == ERR_OK && !call.has_size)
+        rc = err_set(err, ERR_UNAVAILABLE, "the S3 server does not tell the length");
+    if (rc == ERR_OK)
+        *ret_size = call.size;
+    s3_call_done(&call);
+    return rc;
+}
+
 static enum err_code drop(struct s3 *s3, enum blob_bucket bucket, const char *key, double seconds,
                           struct err *err)
 {
@@ -358,6 +371,7 @@ const struct blob_driver blob_s3 = {
     .put_file = s3_put_file,
     .put = s3_put,
     .open = s3_open,
+    .size = s3_size,
     .del = s3_delete,
     .list = list,
 };
@@ -370,6 +384,7 @@ const struct blob_driver blob_s3_clear = {
     .put_file = s3_put_file,
     .put = s3_put,
     .open = s3_open,
+    .size = s3_size,
     .del = s3_delete,
     .list = list,
 };
