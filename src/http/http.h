@@ -145,6 +145,9 @@ void http_reply_file(struct http_request *request, const char *type, int fd, uin
 struct http_deferred;
 struct http_deferred *http_defer(struct http_request *request);
 void http_resume(struct http_deferred *deferred, http_handler *handle);
+/* The same, but `handle` runs before this returns, on this thread, which must be one that may wait;
+ * where the handler that deferred has not returned yet, on the pool as above. */
+void http_resume_here(struct http_deferred *deferred, http_handler *handle);
 /* A pointer of the handler's own, from before the deferral to after; `done` (may be NULL) frees it
  * at the end. */
 void http_set_context(struct http_request *request, void *context, void (*done)(void *));

@@ -224,7 +224,8 @@ struct http_deferred *http_defer(struct http_request *request)
     return deferred;
 }
 
-void http_resume(struct http_deferred *deferred, http_handler *handle)
+/* The request, when it is for the caller to go on with it. */
+static struct http_request *resume(struct http_deferred *deferred, http_handler *handle)
 {
     pthread_mutex_lock(&defer_lock);
     struct http_request *request = deferred->request;
@@ -240,6 +241,19 @@ void http_resume(struct http_deferred *deferred, http_handler *handle)
         request = NULL; /* its handler still runs, and finds deferred->handle when it returns */
     }
     pthread_mutex_unlock(&defer_lock);
+    return request;
+}
+
+void http_resume(struct http_deferred *deferred, http_handler *handle)
+{
+    struct http_request *request = resume(deferred, handle);
     if (request)
         submit(request, 1);
+}
+
+void http_resume_here(struct http_deferred *deferred, http_handler *handle)
+{
+    struct http_request *request = resume(deferred, handle);
+    if (request)
+        work(request);
 }

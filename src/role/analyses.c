@@ -34,16 +34,12 @@ static void append_number(char *buf, size_t size, size_t *at, int known, double 
     *at += (size_t)n;
 }
 
-enum err_code status_get(struct http_request *request, void *ctx, struct err *err)
+/* On the loop where the database is near, else on a worker. */
+static enum err_code status_look(struct http_request *request, void *ctx, struct err *err)
 {
     struct app *app = ctx;
     struct store_analysis a;
-    const char *id = http_query(request, "id");
-    if (!id || !id_valid(id))
-        return err_set(err, id ? ERR_NO_SUCH : ERR_BAD_REQUEST,
-                       id ? "'%.60s' is no id of an analysis" : "the query needs ?id=%s",
-                       id ? id : "…");
-    _cleanup_free_ char *known = cached_get(app, CACHED_STATUS, id);
+    const char *id = http_query(request, "id"), *known = polls_known();
     if (known) {
         http_reply_text(request, 200, "application/json", known);
         return ERR_OK;
@@ -78,6 +74,23 @@ enum err_code status_get(struct http_request *request, void *ctx, struct err *er
         json_object_set(few, keys[i], json_object_get(json, keys[i]));
     json_decref(json);
     http_reply_json(request, 200, few);
+    return ERR_OK;
+}
+
+enum err_code status_get(struct http_request *request, void *ctx, struct err *err)
+{
+    struct app *app = ctx;
+    const char *id = http_query(request, "id");
+    if (!id || !id_valid(id))
+        return err_set(err, id ? ERR_NO_SUCH : ERR_BAD_REQUEST,
+                       id ? "'%.60s' is no id of an analysis" : "the query needs ?id=%s",
+                       id ? id : "…");
+    if (app->cached)
+        polls_add(app->polls, request, id, status_look);
+    else if (db_caps(app->db) & DB_CAP_LOCAL)
+        return status_look(request, ctx, err);
+    else
+        http_resume(http_defer(request), status_look); /* on a worker */
     return ERR_OK;
 }
 

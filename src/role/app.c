@@ -285,6 +285,7 @@ enum err_code app_start(const struct app_settings *settings, struct detector *de
     app->media = media;
     app->started_ms = time_now_ms();
     app->waiters = waiters_new();
+    app->polls = polls_new(app);
     if (detector)
         name_model(app);
     id_new(app->instance);
@@ -350,6 +351,7 @@ struct app *app_stop(struct app *app)
     metrics_unhook(app);
     store_on_change(NULL, NULL);
     app->waiters = waiters_free(app->waiters);
+    app->polls = polls_free(app->polls);
     app->mail = mail_close(app->mail);
     json_decref(app->openapi);
     bell_done(&app->changed);

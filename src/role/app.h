@@ -7,7 +7,7 @@
  *
  *   gateway    pages, health, metrics, info, OpenAPI          health.c routes.c
  *   upload     takes recordings in                            upload.c
- *   analyses   lists, shows, deletes, reruns                  analyses.c present.c cached.c
+ *   analyses   lists, shows, deletes, reruns                  analyses.c present.c cached.c polls.c
  *   events     WebSocket, Prefer: wait                        events.c waiters.c
  *   relay      outbox -> queue                                relay.c
  *   tell       changes and progress -> other processes        tell.c
@@ -87,6 +87,7 @@ struct app {
     struct http_server *http;
     struct ws_hub *hub;
     struct waiters *waiters;
+    struct polls *polls;
     json_t *openapi;
 
     atomic_int draining; /* no new work, please: /readyz says so before the address closes */

@@ -56,6 +56,23 @@ char *cached_get(struct app *app, enum cached_what what, const char *id)
     return text;
 }
 
+void cached_get_many(struct app *app, enum cached_what what, const char *const *ids, size_t n,
+                     char **texts)
+{
+    char key[CACHE_MANY][CACHE_KEY_MAX];
+    const char *keys[CACHE_MANY];
+    struct err err = {0};
+    memset(texts, 0, n * sizeof *texts);
+    if (!is_usable(app))
+        return;
+    for (size_t i = 0; i < n; i++) {
+        key_of(what, ids[i], key[i]);
+        keys[i] = key[i];
+    }
+    if (cache_get_many(app->cache, keys, n, texts, &err) != ERR_OK)
+        note_failure(&err);
+}
+
 static int forget(struct app *app, enum cached_what what, const char *id)
 {
     char key[CACHE_KEY_MAX];

@@ -55,10 +55,23 @@ enum err_code wait_for_analysis(struct app *app, struct http_request *request, c
 enum cached_what { CACHED_STATUS, CACHED_RESULT };
 /* NULL: not there; the caller frees it. */
 char *cached_get(struct app *app, enum cached_what what, const char *id);
+/* Of up to CACHE_MANY ids at once; texts[i] as cached_get's. */
+void cached_get_many(struct app *app, enum cached_what what, const char *const *ids, size_t n,
+                     char **texts);
 /* Only of an analysis that is done, which never changes until it is deleted. */
 void cached_put(struct app *app, enum cached_what what, const char *id, const char *text);
 /* Before and after a deletion. 0: the cache did not answer, so it has to be tried again. */
 int cached_forget(struct app *app, const char *id);
+
+/* --- polls.c: GET /status where the cache is asked first */
+struct polls;
+struct polls *polls_new(struct app *app);
+struct polls *polls_free(struct polls *polls); /* NULL; after the pool of workers */
+/* On the loop. Looks into the cache, together with others that come meanwhile; then `handle` runs on
+ * a worker, and polls_known tells it what was found, or NULL. */
+void polls_add(struct polls *polls, struct http_request *request, const char *id,
+               http_handler *handle);
+const char *polls_known(void);
 
 /* --- tell.c: what other processes should know at once, by way of the cache */
 enum err_code tell_open(struct app *app, struct err *err) MUST_CHECK;

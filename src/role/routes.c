@@ -75,7 +75,7 @@ const struct http_route app_routes[] = {
      .status = 202, .reply_type = "application/json", .reply_schema = "Accepted",
      .errors = "bad_request empty_file too_large limit_exceeded idempotency_mismatch queue_full no_space"},
     {"GET", "/status", "status", "uploads", "How far it is",
-     .where = HTTP_ON_LOOP_IF_LOCAL, .handle = status_get, PARAMS(status_params), JSON_REPLY("Status"), .errors = "bad_request no_such"},
+     .where = HTTP_ON_LOOP, .handle = status_get, PARAMS(status_params), JSON_REPLY("Status"), .errors = "bad_request no_such"},
     {"POST", "/api/v1/uploads", "uploadMany", "uploads", "Upload recordings",
      .text = "One or many recordings; a zip is unpacked. What cannot be taken is listed in `rejected`, the rest goes on.",
      .where = HTTP_ON_WORKER, .body = HTTP_BODY_FILES, .admit = upload_admit, .handle = upload_many, PARAMS(many_params),

@@ -96,6 +96,34 @@ static void set_text(struct cache *cache, const char *key, const char *text, dou
     OK(cache_set(cache, key, text, strlen(text), ttl_s, &err));
 }
 
+static void many_are_got_at_once(void **state)
+{
+    char names[CACHE_MANY][8], *got[CACHE_MANY + 1];
+    const char *keys[CACHE_MANY + 1];
+    NEEDS_SERVER(*state);
+    for (size_t i = 0; i < CACHE_MANY; i++) {
+        snprintf(names[i], sizeof names[i], "m%zu", i);
+        keys[i] = names[i];
+        if (i % 3)
+            set_text(*state, names[i], i % 3 == 1 ? names[i] : "", 60);
+    }
+    for (size_t n = 0; n <= CACHE_MANY; n += 8) {
+        OK(cache_get_many(*state, keys, n, got, &err));
+        for (size_t i = 0; i < n; i++) {
+            if (i % 3 == 0)
+                assert_null(got[i]);
+            else
+                assert_string_equal(got[i], i % 3 == 1 ? names[i] : "");
+            free(got[i]);
+        }
+    }
+    keys[1] = "";
+    assert_int_equal(cache_get_many(*state, keys, 3, got, &err), ERR_LIMIT);
+    assert_null(got[2]);
+    assert_int_equal(cache_get_many(*state, keys, CACHE_MANY + 1, got, &err), ERR_LIMIT);
+    assert_value(*state, "m1", "m1"); /* and all goes on */
+}
+
 static void values_come_back_until_replaced_or_deleted(void **state)
 {
     NEEDS_SERVER(*state);
@@ -396,6 +424,7 @@ int main(void)
 {
     const struct CMUnitTest suite[] = {
         ROW(values_come_back_until_replaced_or_deleted),
+        ROW(many_are_got_at_once),
         ROW(values_are_bytes),
         ROW(values_end),
         ROW(sizes_are_checked),

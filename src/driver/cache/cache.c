@@ -1,6 +1,7 @@
 /* The facade: picks the driver, checks lengths, counts hits and misses. Any thread. */
 #include "cache.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "../../base/mem.h"
@@ -94,6 +95,27 @@ enum err_code cache_get(struct cache *cache, const char *key, char **ret, size_t
                         struct err *err)
 {
     return get(cache, key, 0, ret, ret_size, err);
+}
+
+enum err_code cache_get_many(struct cache *cache, const char *const *keys, size_t n, char **ret,
+                             struct err *err)
+{
+    enum err_code rc = ERR_OK;
+    if (n > CACHE_MANY)
+        return err_set(err, ERR_LIMIT, "%d keys at once, not %zu", CACHE_MANY, n);
+    for (size_t i = 0; i < n; i++)
+        ret[i] = NULL;
+    for (size_t i = 0; rc == ERR_OK && i < n; i++)
+        rc = check_key(keys[i], err);
+    if (rc == ERR_OK && n)
+        rc = cache->driver->get_many(cache->self, keys, n, ret, err);
+    for (size_t i = 0; i < n; i++) {
+        if (rc == ERR_OK)
+            metric_add(ret[i] ? cache->hit : cache->miss, 1);
+        else
+            free(STEAL(ret[i]));
+    }
+    return rc;
 }
 
 enum err_code cache_take(struct cache *cache, const char *key, char **ret, size_t *ret_size,

@@ -31,6 +31,11 @@ enum err_code cache_ping(struct cache *cache, struct err *err) MUST_CHECK;
 /* *ret NULL: not there. The caller frees *ret; a zero stands behind it. */
 enum err_code cache_get(struct cache *cache, const char *key, char **ret, size_t *ret_size,
                         struct err *err) MUST_CHECK;
+/* The values of `n` <= CACHE_MANY keys by one exchange: ret[i] as cache_get's *ret. After an error
+ * all of them are NULL. */
+#define CACHE_MANY 64
+enum err_code cache_get_many(struct cache *cache, const char *const *keys, size_t n, char **ret,
+                             struct err *err) MUST_CHECK;
 /* A ttl of 0 or less deletes. */
 enum err_code cache_set(struct cache *cache, const char *key, const void *value, size_t size,
                         double ttl_s, struct err *err) MUST_CHECK;

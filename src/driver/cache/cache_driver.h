@@ -13,6 +13,8 @@ struct cache_driver {
     enum err_code (*ping)(void *self, struct err *err);
     enum err_code (*get)(void *self, const char *key, int take, char **ret, size_t *ret_size,
                          struct err *err);
+    enum err_code (*get_many)(void *self, const char *const *keys, size_t n, char **ret,
+                              struct err *err); /* ret[] is NULL at first; 1 <= n */
     enum err_code (*set)(void *self, const char *key, const void *value, size_t size, double ttl_s,
                          struct err *err); /* ttl_s > 0 */
     enum err_code (*del)(void *self, const char *key, struct err *err);

@@ -227,6 +227,16 @@ static enum err_code mem_get(void *self, const char *key, int take, char **ret, 
     return rc;
 }
 
+static enum err_code mem_get_many(void *self, const char *const *keys, size_t n, char **ret,
+                                  struct err *err)
+{
+    enum err_code rc = ERR_OK;
+    size_t size;
+    for (size_t i = 0; rc == ERR_OK && i < n; i++)
+        rc = mem_get(self, keys[i], 0, &ret[i], &size, err);
+    return rc;
+}
+
 static enum err_code mem_set(void *self, const char *key, const void *value, size_t size,
                              double ttl_s, struct err *err)
 {
@@ -324,6 +334,7 @@ const struct cache_driver cache_mem = {
     .close = mem_close,
     .ping = mem_ping,
     .get = mem_get,
+    .get_many = mem_get_many,
     .set = mem_set,
     .del = mem_delete,
     .add = mem_add,

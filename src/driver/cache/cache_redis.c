@@ -222,6 +222,39 @@ static enum err_code redis_get(void *self, const char *key, int take, char **ret
     return rc == ERR_OK ? value_of(reply, ret, ret_size, err) : rc;
 }
 
+/* One exchange for all of them: what a request costs in system calls, and its wait for the network,
+ * is shared. */
+static enum err_code redis_get_many(void *self, const char *const *keys, size_t n, char **ret,
+                                    struct err *err)
+{
+    struct cache_redis *c = self;
+    char full[CACHE_MANY][FULL_KEY];
+    struct redis_command commands[CACHE_MANY];
+    redisReply *reply[CACHE_MANY] = {0};
+    struct redis_conn *conn;
+    struct err why = {0};
+    enum redis_fate fate;
+    struct net_until until;
+    for (size_t i = 0; i < n; i++) {
+        full_key(c, keys[i], full[i]);
+        commands[i] = REDIS_COMMAND("GET", full[i]);
+    }
+    enum err_code rc = begin(c, &conn, &until, err);
+    if (rc != ERR_OK)
+        return rc;
+    rc = exchange(conn, until, commands, n, reply, &fate, &why);
+    for (size_t i = 0; i < n; i++) {
+        size_t size;
+        if (rc == ERR_OK && reply[i]->type != REDIS_REPLY_STRING &&
+            reply[i]->type != REDIS_REPLY_NIL)
+            rc = explain(conn, reply[i], &fate, &why);
+        if (rc == ERR_OK)
+            rc = value_of(reply[i], &ret[i], &size, &why);
+        redis_reply_free(&reply[i]);
+    }
+    return done(c, conn, rc, fate, &why, err);
+}
+
 static enum err_code redis_set(void *self, const char *key, const void *value, size_t size,
                                double ttl_s, struct err *err)
 {
@@ -288,6 +321,7 @@ const struct cache_driver cache_redis = {
     .close = redis_close,
     .ping = redis_ping,
     .get = redis_get,
+    .get_many = redis_get_many,
     .set = redis_set,
     .del = redis_del,
     .add = redis_add,

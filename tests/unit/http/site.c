@@ -296,8 +296,9 @@ void site_resume(void)
     memcpy(handles, deferred, sizeof handles);
     later = 0;
     pthread_mutex_unlock(&lock);
+    static unsigned turn; /* both ways */
     for (int i = 0; i < n; i++)
-        http_resume(handles[i], after);
+        (turn++ & 1 ? http_resume : http_resume_here)(handles[i], after);
 }
 
 int site_contexts(void)
