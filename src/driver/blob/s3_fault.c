@@ -171,10 +171,11 @@ static enum err_code say(const struct s3 *s3, const struct s3_call *call, enum f
                        "(SONDE_BLOB_MAKE_BUCKETS=1)",
                        s3->host, bucket);
     case FAULT_SECRET:
-        return err_set(err, setting,
-                       "%s refuses the signature: SONDE_BLOB_SECRET is not that of key %.40s, or "
-                       "region %.40s is wrong",
-                       s3->host, s3->keys.id, s3->keys.region);
+        return err_set(
+            err, setting,
+            "%s refuses the signature: SONDE_BLOB_SECRET is not that of key %.40s, there "
+            "is no such key, or region %.40s is wrong",
+            s3->host, s3->keys.id, s3->keys.region);
     case FAULT_KEY_ID:
         return err_set(err, setting, "%s does not know key %.60s: check SONDE_BLOB_KEY_ID",
                        s3->host, s3->keys.id);
@@ -231,8 +232,9 @@ enum s3_outcome s3_fault_transfer(const struct s3 *s3, const struct s3_call *cal
                 s3->ca_file ? s3->ca_file : "the system's file of certificates");
         return S3_FAILED;
     case CURLE_SSL_CONNECT_ERROR:
-        err_set(err, ERR_UNAVAILABLE, "%s: no TLS (%.100s); for clear HTTP use s3+http://",
-                s3->host, text);
+        err_set(err, ERR_UNAVAILABLE,
+                "%s: no TLS (%.100s); is it an S3 server? For clear HTTP use s3+http://", s3->host,
+                text);
         return S3_AGAIN;
     case CURLE_UNSUPPORTED_PROTOCOL:
     case CURLE_WEIRD_SERVER_REPLY:
@@ -242,7 +244,9 @@ enum s3_outcome s3_fault_transfer(const struct s3 *s3, const struct s3_call *cal
     case CURLE_GOT_NOTHING:
     case CURLE_RECV_ERROR:
         err_set(err, ERR_UNAVAILABLE, "%s: %.120s%s", s3->host, text,
-                s3->opening && !s3->tls ? "; if it speaks TLS, use s3://" : "");
+                !s3->opening ? ""
+                : s3->tls    ? "; is it an S3 server?"
+                             : "; is it an S3 server? If it speaks TLS, use s3://");
         return S3_AGAIN;
     case CURLE_COULDNT_RESOLVE_HOST:
     case CURLE_COULDNT_CONNECT:

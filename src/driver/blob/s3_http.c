@@ -328,7 +328,10 @@ static int on_progress(void *ctx, curl_off_t down_all, curl_off_t down, curl_off
     (void)up;
     if (clock_seconds() < s3_call_deadline(t->s3, t->call))
         return 0;
-    wrong(t, ERR_UNAVAILABLE, "did not end a request in its time");
+    if (t->s3->opening && t->call->status == 0)
+        wrong(t, ERR_UNAVAILABLE, "gives no answer in time: is it up, and is it an S3 server?");
+    else
+        wrong(t, ERR_UNAVAILABLE, "did not end a request in its time");
     return 1;
 }
 

@@ -246,6 +246,23 @@ static enum err_code check_master(struct redis_conn *conn, struct net_until unti
     return ERR_OK;
 }
 
+/* A connection that leads nowhere: what there may be instead of the Redis that is wanted. */
+static enum err_code guess(const struct redis_host *host, int tls, struct err *err)
+{
+    if (!err)
+        return ERR_UNAVAILABLE;
+    if (!tls && strstr(err->text, "Connection reset by peer"))
+        return err_set(
+            err, ERR_UNAVAILABLE,
+            "Redis at %.70s:%d: it hangs up; is it Redis, or a port for TLS (rediss://)?",
+            host->name, host->port);
+    if (tls && (strstr(err->text, "no answer in time") || strstr(err->text, "wrong version")))
+        return err_set(err, ERR_UNAVAILABLE,
+                       "Redis at %.70s:%d: no TLS comes back; without TLS the url is redis://",
+                       host->name, host->port);
+    return err->code;
+}
+
 static enum err_code open_server(const struct redis_target *target, const struct redis_host *host,
                                  const struct net_tls *tls, struct net_until until,
                                  struct redis_conn **ret, struct err *err)
@@ -255,6 +272,8 @@ static enum err_code open_server(const struct redis_target *target, const struct
     enum err_code rc = redis_conn_dial(host, tls, until, &conn, err);
     if (rc == ERR_OK)
         rc = prepare(conn, target, until, err);
+    if (rc == ERR_UNAVAILABLE)
+        rc = guess(host, tls != NULL, err);
     if (rc == ERR_OK && target->master)
         rc = check_master(conn, until, err);
     if (rc != ERR_OK)

@@ -31,11 +31,11 @@ enum err_code pg_connect_fail(const struct pg_place *place, const PGconn *pg, st
         enum err_code code;
         const char *text;
     } known[] = {
-        {"password authentication failed", ERR_PERMISSION, "the password of the user is wrong"},
         {"no password supplied", ERR_PERMISSION,
          "it wants a password; set SONDE_DB_PASSWORD or put it into the url"},
         {"no pg_hba.conf entry", ERR_PERMISSION,
-         "its pg_hba.conf lets this user in from here with neither this nor another method"},
+         "its pg_hba.conf lets nobody in like this; add a line for this user, database and host "
+         "there, or TLS (sslmode) to the url"},
         {"certificate verify failed", ERR_PERMISSION,
          "its TLS certificate is of another authority; check sslrootcert in the url"},
         {"root certificate file", ERR_USAGE,
@@ -51,7 +51,8 @@ enum err_code pg_connect_fail(const struct pg_place *place, const PGconn *pg, st
          "off"},
         {"hot standby mode", ERR_READ_ONLY,
          "it is a replica and takes no writes; name the primary, or promote it"},
-        {"could not translate host name", ERR_UNAVAILABLE, "its host name is unknown"},
+        {"could not translate host name", ERR_UNAVAILABLE,
+         "its host name is unknown; check the url, and DNS"},
         {"too many clients", ERR_UNAVAILABLE,
          "it has no connection left; raise max_connections there"},
         {"remaining connection slots", ERR_UNAVAILABLE,
@@ -61,7 +62,14 @@ enum err_code pg_connect_fail(const struct pg_place *place, const PGconn *pg, st
         {"recovery mode", ERR_UNAVAILABLE, "it is recovering from a crash"},
         {"Connection refused", ERR_UNAVAILABLE, "nobody listens there; is it running?"},
         {"No such file or directory", ERR_UNAVAILABLE, "nobody listens there; is it running?"},
-        {"timeout expired", ERR_UNAVAILABLE, "the host does not answer"},
+        {"timeout expired", ERR_UNAVAILABLE,
+         "the host does not answer; is it up, and is that PostgreSQL's port?"},
+        {"invalid response to SSL negotiation", ERR_UNAVAILABLE,
+         "what answers there is not PostgreSQL; check host and port of the url"},
+        {"expected authentication request", ERR_UNAVAILABLE,
+         "what answers there is not PostgreSQL; check host and port of the url"},
+        {"server closed the connection", ERR_UNAVAILABLE,
+         "it hangs up; is that PostgreSQL's port, and is it up?"},
         {"Network is unreachable", ERR_UNAVAILABLE, "the host cannot be reached"},
         {"No route to host", ERR_UNAVAILABLE, "the host cannot be reached"},
         {"No space left on device", ERR_NO_SPACE, "its disk is full"},
@@ -74,6 +82,10 @@ enum err_code pg_connect_fail(const struct pg_place *place, const PGconn *pg, st
     if (role && strstr(role, "does not exist"))
         return err_set(err, ERR_PERMISSION, "%s: there is no user %.40s", place->where,
                        place->user ? place->user : "of this name");
+    if (strstr(said, "password authentication failed")) /* it does not tell which */
+        return err_set(err, ERR_PERMISSION,
+                       "%s: the password of the user is wrong, or there is no user %.40s",
+                       place->where, place->user ? place->user : "of this name");
     for (size_t i = 0; i < ARRAY_LEN(known); i++)
         if (strstr(said, known[i].said))
             return err_set(err, known[i].code, "%s: %s", place->where, known[i].text);

@@ -269,24 +269,69 @@ static enum err_code make_socket(struct amqp_conn *conn, const struct amqp_url *
     return ERR_OK;
 }
 
+/* librabbitmq's own words say little: what is behind each, and what to do. */
 static enum err_code cannot_connect(const struct amqp_url *url, const char *ca, int status,
                                     struct err *err)
 {
+    const char *why = amqp_error_string2(status);
     if (status == AMQP_STATUS_SSL_HOSTNAME_VERIFY_FAILED)
         return err_set(err, ERR_UNAVAILABLE,
                        "the certificate of the broker at %s:%d is for another name; use the name "
                        "that it has",
                        url->host, url->port);
+    if (status == AMQP_STATUS_SSL_PEER_VERIFY_FAILED)
+        return err_set(err, ERR_UNAVAILABLE,
+                       "the certificate of the broker at %s:%d is not signed by %s: set "
+                       "SONDE_QUEUE_CA_FILE to who signed it",
+                       url->host, url->port, ca ? ca : "an authority that this system knows");
     if (status <= AMQP_STATUS_SSL_ERROR)
         return err_set(err, ERR_UNAVAILABLE,
-                       "no TLS with the broker at %s:%d: %s; its certificate has to be signed by "
-                       "%s, and the port be the one for TLS",
-                       url->host, url->port, amqp_error_string2(status),
-                       ca ? ca : "an authority that this system knows");
+                       "no TLS with the broker at %s:%d (%.60s): use its port for TLS (5671 by "
+                       "default), or amqp:// without TLS",
+                       url->host, url->port, why);
+    if (status == AMQP_STATUS_HOSTNAME_RESOLUTION_FAILED)
+        return err_set(err, ERR_UNAVAILABLE, "the host name of the broker at %s:%d is unknown",
+                       url->host, url->port);
+    if (status == AMQP_STATUS_SOCKET_ERROR || status == AMQP_STATUS_TCP_ERROR)
+        return err_set(
+            err, ERR_UNAVAILABLE,
+            "the broker at %s:%d cannot be reached: nobody listens there; is it running?",
+            url->host, url->port);
     return err_set(err, ERR_UNAVAILABLE,
                    "the broker at %s:%d does not answer: %s; see that it runs, and what the "
                    "queue's address says",
-                   url->host, url->port, amqp_error_string2(status));
+                   url->host, url->port, why);
+}
+
+/* The connection is there, but no AMQP comes over it. */
+static enum err_code no_greeting(const struct amqp_url *url, const amqp_rpc_reply_t *reply,
+                                 const char *why, struct err *err)
+{
+    const char *said = NULL;
+    switch (reply->library_error) {
+    case AMQP_STATUS_TIMEOUT:
+        said = "says nothing: is it RabbitMQ, and has it started?";
+        break;
+    case AMQP_STATUS_SOCKET_ERROR:
+    case AMQP_STATUS_SOCKET_CLOSED:
+    case AMQP_STATUS_CONNECTION_CLOSED:
+        said = url->tls ? "hangs up: is it RabbitMQ?"
+                        : "hangs up: is it RabbitMQ, or a port for TLS (amqps://)?";
+        break;
+    case AMQP_STATUS_WRONG_METHOD:
+    case AMQP_STATUS_BAD_AMQP_DATA:
+    case AMQP_STATUS_UNKNOWN_CLASS:
+    case AMQP_STATUS_UNKNOWN_METHOD:
+    case AMQP_STATUS_INCOMPATIBLE_AMQP_VERSION:
+        said = "does not speak AMQP 0-9-1: is it RabbitMQ?";
+        break;
+    default:
+        break;
+    }
+    if (reply->reply_type == AMQP_RESPONSE_LIBRARY_EXCEPTION && said)
+        return err_set(err, ERR_UNAVAILABLE, "the broker at %s:%d %s", url->host, url->port, said);
+    return err_set(err, ERR_UNAVAILABLE, "the broker at %s:%d lets nobody in: %.150s", url->host,
+                   url->port, why);
 }
 
 static enum err_code log_in(struct amqp_conn *conn, const struct amqp_url *url, struct err *err)
@@ -326,8 +371,7 @@ static enum err_code log_in(struct amqp_conn *conn, const struct amqp_url *url, 
             "the broker at %s:%d has no virtual host \"%s\" for user %s; add it, or name "
             "another one in the queue's address (%.60s)",
             url->host, url->port, url->vhost, url->user, why);
-    return err_set(err, ERR_UNAVAILABLE, "the broker at %s:%d lets nobody in: %.150s", url->host,
-                   url->port, why);
+    return no_greeting(url, &reply, why, err);
 }
 
 static enum err_code ready_publishing(struct amqp_conn *conn, struct err *err)
