@@ -13,6 +13,7 @@
 #include "../os/clock.h"
 #include "../os/disk.h"
 #include "doctor.h"
+#include "servers.h"
 
 #define TRIES 3 /* of a server, for its latency */
 
@@ -46,30 +47,8 @@ void doctor_say_error(struct examination *e, const char *what, const struct err 
 static void say_part_error(struct examination *e, const char *what, const char *section,
                            const char *url, const struct err *err)
 {
-    _cleanup_free_ char *shown = url_masked(url), *text = xasprintf("%s: %s", shown, err->text);
-    _cleanup_free_ char *cure = NULL;
-    switch (err->code) {
-    case ERR_UNAVAILABLE:
-    case ERR_TIMEOUT:
-        cure = xasprintf("is the server running, and reachable from here? See [%s] url", section);
-        break;
-    case ERR_PERMISSION:
-        cure = xasprintf("check user, password and rights: [%s] in the configuration", section);
-        break;
-    case ERR_USAGE:
-        cure = xasprintf("`sonde config docs` shows the form of [%s] url", section);
-        break;
-    case ERR_READ_ONLY:
-        cure = xasprintf("[%s] url has to name a server that takes writes", section);
-        break;
-    case ERR_NO_SUCH:
-        cure = xasprintf("make it, or see [%s] in the configuration", section);
-        break;
-    default:
-        cure = xstrdup(err_hint(err->code));
-    }
-    /* A driver's text may begin with the server's name already. */
-    doctor_say(e, 0, what, strstr(err->text, shown) ? err->text : text, cure);
+    _cleanup_free_ char *text = servers_text(url, err), *cure = servers_cure(section, err->code);
+    doctor_say(e, 0, what, text, cure);
 }
 
 /* --- trying a server */
@@ -91,7 +70,7 @@ static enum err_code try_queue(void *part, struct err *err)
 
 static enum err_code try_cache(void *part, struct err *err)
 {
-    return cache_ping(part, err);
+    return servers_try_cache(part, err);
 }
 
 /* The fastest of some tries, in ms. */
@@ -250,20 +229,26 @@ static void open_store(struct examination *e, int folder_ok)
     _cleanup_free_ char *own = xasprintf("fs:%s/blobs", e->settings.data);
     struct blob_options options = e->settings.blob;
     struct err err;
-    options.spool = e->spool;
+    options.spool = access(e->spool, W_OK) == 0 ? e->spool : NULL; /* the first start makes it */
     if (!options.url && (!folder_ok || (e->db_embedded && !e->db)))
         return; /* no data there */
     if (!options.url)
         options.url = own;
     options.make_buckets = 0; /* only looking */
-    if (blob_open_store(&options, &e->blob, &err) != ERR_OK) {
+    enum err_code rc = blob_open_store(&options, &e->blob, &err);
+    if (rc == ERR_NO_SUCH && e->settings.blob.make_buckets) {
+        doctor_say(e, 1, "recordings", "buckets are missing: the start of the server makes them",
+                   NULL);
+        return;
+    }
+    if (rc != ERR_OK) {
         say_part_error(e, "recordings", "blob", options.url, &err);
         return;
     }
     if (!e->blob_embedded &&
         !look_at_server(e, "recordings", "blob", options.url, try_blob, e->blob))
         e->blob = blob_close_store(e->blob);
-    if (e->blob && e->db)
+    if (e->blob && e->db && !e->no_tables)
         doctor_look_at_recordings(e);
 }
 
@@ -272,7 +257,7 @@ static void open_queue(struct examination *e)
     struct queue_options options = e->settings.queue;
     int embedded = !options.url || strncmp(options.url, "table:", 6) == 0;
     struct err err;
-    if (embedded && !e->db)
+    if (embedded && (!e->db || e->no_tables))
         return; /* it is in the database */
     options.db = e->db;
     if (!options.url)

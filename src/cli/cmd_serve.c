@@ -9,6 +9,7 @@
 #include "../base/mem.h"
 #include "../role/app.h"
 #include "commands.h"
+#include "servers.h"
 #include "settings.h"
 
 struct serve_options {
@@ -108,7 +109,9 @@ static int run_roles(const struct conf *conf)
     if ((settings.roles & (ROLE_UPLOAD | ROLE_INFERENCE)) &&
         engine_open_parts(conf, settings.roles & ROLE_INFERENCE, &engine, &err) != ERR_OK)
         return cli_fail(err.code == ERR_USAGE ? EXIT_USAGE : EXIT_INCOMPLETE, &err);
-    int code = serve(&settings, &engine);
+    int code = servers_await(&settings);
+    if (code == 0)
+        code = serve(&settings, &engine);
     engine_done(&engine);
     return code;
 }

@@ -22,6 +22,7 @@ struct examination {
     struct queue *queue;
     struct cache *cache;
     int problems, running; /* running: a server uses the folder now */
+    int no_tables;         /* the database is empty: no server has started on it yet */
     uint64_t recordings, missing, different, orphans;
     char example[STORE_KEY_MAX]; /* one of the missing or different */
 };

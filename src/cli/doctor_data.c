@@ -5,11 +5,24 @@
 #include "../base/mem.h"
 #include "doctor.h"
 
+/* PostgreSQL's word for it. */
+static int has_no_tables(struct db *db)
+{
+    struct err err = {0};
+    uint64_t waiting;
+    return store_waiting(db, &waiting, &err) == ERR_DB && strstr(err.text, "(42P01)");
+}
+
 void doctor_look_at_database(struct examination *e)
 {
     struct err err;
     _cleanup_free_ char *problems = NULL;
     char text[128];
+    e->no_tables = !e->db_embedded && has_no_tables(e->db);
+    if (e->no_tables) {
+        doctor_say(e, 1, "tables", "none yet: the first start of the server makes them", NULL);
+        return;
+    }
     if (db_check(e->db, &problems, &err) != ERR_OK) {
         doctor_say_error(e, "database", &err);
     } else if (problems) {
@@ -105,16 +118,16 @@ static int count_letter(void *ctx, const struct queue_dead_letter *letter)
 void doctor_look_at_queue(struct examination *e)
 {
     struct err err;
-    int dead = 0;
+    int dead = 0, tables = e->db && !e->no_tables;
     uint64_t waiting = 0, outbox = 0;
     char text[128];
     if (queue_dead_list(e->queue, count_letter, &dead, &err) != ERR_OK ||
-        (e->db && (store_waiting(e->db, &waiting, &err) != ERR_OK ||
-                   store_outbox_count(e->db, &outbox, &err) != ERR_OK))) {
+        (tables && (store_waiting(e->db, &waiting, &err) != ERR_OK ||
+                    store_outbox_count(e->db, &outbox, &err) != ERR_OK))) {
         doctor_say_error(e, "queue", &err);
         return;
     }
-    if (e->db)
+    if (tables)
         snprintf(text, sizeof text, "%llu analyses to do, %llu in the outbox, %d dead letters",
                  (unsigned long long)waiting, (unsigned long long)outbox, dead);
     else
