@@ -23,6 +23,9 @@
 #define PART_SIZE_MAX (5ULL << 30)          /* S3's limit */
 #define PREFIX_MAX    (S3_NAME_MAX - 1 - 9) /* "processed" is the longest name behind it */
 #define PING_SECONDS  10
+/* A store that says nothing is told of soon; who opens it may try again. */
+#define OPEN_SECONDS 8
+#define OPEN_TRIES   3
 
 static const struct s3_timing usual = {
     .connect_ms = 5000,
@@ -162,7 +165,9 @@ static enum err_code ask_why(struct s3 *s3, enum blob_bucket bucket, struct err 
     struct s3_call call = {.method = "GET",
                            .bucket = bucket,
                            .query = {{"list-type", "2"}, {"max-keys", "1"}},
-                           .n_query = 2};
+                           .n_query = 2,
+                           .seconds = OPEN_SECONDS,
+                           .tries = OPEN_TRIES};
     enum err_code rc = s3_call(s3, &call, err);
     s3_call_done(&call);
     return rc;
@@ -170,7 +175,8 @@ static enum err_code ask_why(struct s3 *s3, enum blob_bucket bucket, struct err 
 
 static enum err_code check_bucket(struct s3 *s3, enum blob_bucket bucket, int make, struct err *err)
 {
-    struct s3_call call = {.method = "HEAD", .bucket = bucket};
+    struct s3_call call = {
+        .method = "HEAD", .bucket = bucket, .seconds = OPEN_SECONDS, .tries = OPEN_TRIES};
     enum err_code rc = s3_call(s3, &call, err);
     if (rc != ERR_OK && call.status >= 300 && call.status < 500)
         rc = ask_why(s3, bucket, err);
