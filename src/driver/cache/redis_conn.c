@@ -260,7 +260,7 @@ static enum err_code guess(const struct redis_host *host, int tls, struct err *e
         return err_set(err, ERR_UNAVAILABLE,
                        "Redis at %.70s:%d: no TLS comes back; without TLS the url is redis://",
                        host->name, host->port);
-    return err->code;
+    return ERR_UNAVAILABLE;
 }
 
 static enum err_code open_server(const struct redis_target *target, const struct redis_host *host,
