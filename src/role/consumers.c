@@ -279,6 +279,8 @@ static void *consumer_run(void *ctx)
 static enum err_code start_kind(struct app *app, const struct consumer_kind *kind, struct err *err)
 {
     int threads = kind->threads > 0 ? kind->threads : app->settings.analysts;
+    if (app->shared && kind->threads_shared > 0)
+        threads = kind->threads_shared;
     struct consumers *all = app->consumers;
     for (int i = 0; i < threads && all->count < THREADS_MAX; i++) {
         struct consumer *c = &all->list[all->count];

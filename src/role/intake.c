@@ -83,6 +83,7 @@ static void analysis_died(struct app *app, const json_t *data, const struct err 
 const struct consumer_kind intake_kind = {
     .queue = QUEUE_MEDICAL_DATA,
     .threads = 1,
+    .threads_shared = 8,
     .lease_s = 60,
     .work = intake_work,
     .died = analysis_died,

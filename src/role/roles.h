@@ -91,7 +91,8 @@ enum outcome {
 };
 struct consumer_kind {
     const char *queue;
-    int threads; /* 0: settings.analysts */
+    int threads;        /* 0: settings.analysts */
+    int threads_shared; /* on shared servers, whose answers take longer than the work; 0: the same */
     double lease_s;
     int nice;
     void *(*open)(struct app *app, int thread, struct err *err); /* a thread's own state, or NULL */
