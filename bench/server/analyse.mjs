@@ -43,7 +43,7 @@ export async function latency() {
 }
 
 // The shell's `times` knows the CPU of everything below it.
-async function engine(dir, count) {
+export async function engine(dir, count) {
   const child = spawn('bash', ['-c', '"$@" >"$OUT"; code=$?; times >&2; exit $code', 'bash', program(), 'detect', '-q', '--json', '-j', '2', dir],
     { stdio: ['ignore', 'ignore', 'pipe'], env: { ...process.env, OUT: '/dev/null', LC_ALL: 'C' } });
   const start = performance.now();

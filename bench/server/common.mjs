@@ -97,7 +97,7 @@ export async function freePort() {
 }
 
 // A server under measurement: { name, pid, port, url, stop() }.
-async function start(name, argv, port, { cwd, env } = {}) {
+export async function start(name, argv, port, { cwd, env } = {}) {
   const child = spawn(argv[0], argv.slice(1), { cwd, env: { ...process.env, ...env }, stdio: ['ignore', 'ignore', 'pipe'] });
   let said = '';
   running.add(child);
@@ -115,10 +115,10 @@ async function start(name, argv, port, { cwd, env } = {}) {
   };
 }
 
-export async function sonde(args = [], data = folder()) {
+export async function sonde(args = [], data = folder(), env = {}) {
   const port = await freePort();
   const server = await start('sonde', [program(), 'serve', '--listen', `127.0.0.1:${port}`, '--data', data,
-    '--log-format', 'json', '--log-level', 'warn', ...args], port);
+    '--log-format', 'json', '--log-level', 'warn', ...args], port, { env });
   for (let i = 0; i < 200 && (await fetch(`${server.url}/readyz`)).status !== 200; i++) await sleep(50);
   return { ...server, data };
 }
