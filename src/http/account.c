@@ -95,8 +95,9 @@ void account_request(struct http_request *request)
         LOG_I("labels.held_back", held),
     };
     size_t n = ARRAY_LEN(fields) - (held == 0);
-    if (request->status >= 400)
-        log_failure(level, failed ? "request failed" : "request refused", &request->err, fields, n);
+    if (request->status >= 400) /* without an error of its own it says so by its status alone */
+        log_failure(level, failed ? "request failed" : "request refused",
+                    request->err.code ? &request->err : NULL, fields, n);
     else
         log_write(level, "request", fields, n);
 }

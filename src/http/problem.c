@@ -47,6 +47,23 @@ static void set_text(json_t *json, const char *key, const char *text)
     json_object_set_new(json, key, value);
 }
 
+/* What went wrong behind this server: its words name hosts, users and folders, which are for the
+ * log and not for whoever may send a request. */
+static int is_inner(enum err_code code)
+{
+    return code == ERR_UNAVAILABLE || code == ERR_UNCERTAIN || code == ERR_READ_ONLY ||
+           code == ERR_DB || code == ERR_DB_CORRUPT || code == ERR_IO || code == ERR_INTERNAL;
+}
+
+static const char *detail_of(enum err_code code, const struct err *err, const char *title)
+{
+    if (!err || !err->text[0])
+        return title;
+    return is_inner(code) ? "something behind this server does not work at the moment; the log "
+                            "tells what, with this request's id"
+                          : err->text;
+}
+
 static char *problem_text(struct http_request *request, enum err_code code, const struct err *err)
 {
     char type[64], title[48];
@@ -58,7 +75,7 @@ static char *problem_text(struct http_request *request, enum err_code code, cons
     json_object_set_new(json, "type", json_string(type));
     json_object_set_new(json, "title", json_string(title));
     json_object_set_new(json, "status", json_integer(err_http_status(code)));
-    set_text(json, "detail", err && err->text[0] ? err->text : title);
+    set_text(json, "detail", detail_of(code, err, title));
     json_object_set_new(json, "hint", json_string(err_hint(code)));
     json_object_set_new(json, "code", json_string(slug));
     json_object_set_new(json, "request_id", json_string(request->id));

@@ -296,7 +296,7 @@ static int lead(struct app *app, unsigned second, double *until)
     int leads = clock_seconds() < *until;
     if (leads != atomic_load(&app->leads))
         log_event(LOG_LEVEL_INFO,
-                  leads ? "this process is the keeper" : "another process is the keeper");
+                  leads ? "this process is the keeper" : "this process is no longer the keeper");
     return leads;
 }
 
