@@ -1,8 +1,10 @@
 /* `sonde doctor`: what is in the database, the store and the queue. Main thread. */
 #include <string.h>
+#include <unistd.h>
 
 #include "../base/hash.h"
 #include "../base/mem.h"
+#include "../os/clock.h"
 #include "doctor.h"
 
 /* PostgreSQL's word for it. */
@@ -115,6 +117,32 @@ static int count_letter(void *ctx, const struct queue_dead_letter *letter)
     return 0;
 }
 
+#define MOVES_SECONDS 3
+
+/* Whether what waits in the outbox gets less within a moment, as it does where a process of sonde
+ * runs and the broker takes messages. One that is out of memory or disk answers everything else. */
+static int outbox_moves(struct examination *e, uint64_t before)
+{
+    for (double until = clock_seconds() + MOVES_SECONDS; clock_seconds() < until; usleep(100000)) {
+        uint64_t now = before;
+        if (store_outbox_count(e->db, &now, NULL) != ERR_OK || now < before)
+            return 1;
+    }
+    return 0;
+}
+
+static void look_at_outbox(struct examination *e, uint64_t outbox)
+{
+    char text[128];
+    if (outbox == 0 || outbox_moves(e, outbox))
+        return;
+    snprintf(text, sizeof text, "%llu messages stay in the outbox: nobody hands them to the broker",
+             (unsigned long long)outbox);
+    doctor_say(e, 0, "queue", text,
+               "see that a server runs, and that the broker is not out of memory or disk "
+               "(rabbitmqctl status: alarms)");
+}
+
 void doctor_look_at_queue(struct examination *e)
 {
     struct err err;
@@ -134,4 +162,6 @@ void doctor_look_at_queue(struct examination *e)
         snprintf(text, sizeof text, "%d dead letters", dead);
     doctor_say(e, dead == 0, "queue", text,
                "`sonde jobs list` tells why, `sonde jobs retry --all` tries them again");
+    if (tables && !e->db_embedded)
+        look_at_outbox(e, outbox);
 }
