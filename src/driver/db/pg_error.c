@@ -72,7 +72,9 @@ enum err_code pg_connect_fail(const struct pg_place *place, const PGconn *pg, st
          "it hangs up; is that PostgreSQL's port, and is it up?"},
         {"Network is unreachable", ERR_UNAVAILABLE, "the host cannot be reached"},
         {"No route to host", ERR_UNAVAILABLE, "the host cannot be reached"},
-        {"No space left on device", ERR_NO_SPACE, "its disk is full"},
+        {"No space left on device", ERR_NO_SPACE, "its disk is full; free some space there"},
+        {"could not write", ERR_NO_SPACE,
+         "it cannot write its files: is its disk full? Its log tells"},
     };
     const char *said = PQerrorMessage(pg);
     const char *database = strstr(said, "database \""), *role = strstr(said, "role \"");
