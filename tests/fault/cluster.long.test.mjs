@@ -9,11 +9,11 @@ import { after, before, test } from 'node:test';
 import { lacking } from '../e2e/support/cluster.mjs';
 import { scratch } from '../e2e/support/sonde.mjs';
 import { clusterLoad } from './support/cluster_load.mjs';
-import { cutOff, everyServer, filled, killed, paused, restarted, slowed, smallDisks, stalled } from './support/cluster_faults.mjs';
+import { cutOff, everyServer, filled, killed, ownDisks, paused, restarted, slowed, stalled } from './support/cluster_faults.mjs';
 import { recordings, root, sleep } from './support/support.mjs';
 
 const skip = lacking();
-const noDisks = skip || (root ? false : 'small disks need root');
+const noDisks = skip || (root ? false : 'disks of their own need root');
 const only = process.env.SONDE_FAULT ? new RegExp(process.env.SONDE_FAULT) : /./; // by hand: some of the rounds
 const dir = scratch();
 const pool = skip ? [] : recordings(dir, { human: 8, long: false });
@@ -23,7 +23,7 @@ let l, disks, home;
 before(async () => {
   if (skip) return;
   home = mkdtempSync(join(tmpdir(), 'sonde-disks-'));
-  if (root) disks = smallDisks(home, { postgres: '400m', swift: '300m' });
+  if (root) disks = ownDisks(home, ['postgres', 'swift']);
   l = await clusterLoad({ t: { diagnostic: (text) => console.log(`# ${text}`) }, pool, proxies: true, options: disks ? {
     postgres: { dir: disks.at('postgres'), lines: ['wal_keep_size = 0', "max_wal_size = '64MB'", "min_wal_size = '32MB'"] },
     swift: { dir: disks.at('swift') },

@@ -1,7 +1,7 @@
 // What can happen to the servers of a cluster, each as an async function that ends when the server is well again.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { closeSync, fstatSync, openSync, rmSync, statfsSync, writeSync } from 'node:fs';
+import { mkdirSync, statfsSync } from 'node:fs';
 import { join } from 'node:path';
 import { ready } from '../../servers/server.mjs';
 import { sleep } from './support.mjs';
@@ -52,27 +52,27 @@ export async function slowed(l, name, ms, delay = 200) {
 
 // --- full
 
-// Small disks for servers, when this is root; `undo` after the servers are gone.
-export function smallDisks(dir, sizes) {
-  const mounted = [];
-  for (const [name, size] of Object.entries(sizes)) {
-    const at = join(dir, name);
-    execFileSync('mkdir', ['-p', at]);
-    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${size},mode=711`, 'none', at]);
-    mounted.push(at);
+// Disks in memory for servers, when this is root; `undo` after the servers are gone. They are large, and become as small
+// as what is on them.
+const LARGE = '4g';
+
+export function ownDisks(dir, names) {
+  for (const name of names) {
+    mkdirSync(join(dir, name), { recursive: true });
+    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${LARGE},mode=711`, 'none', join(dir, name)]);
   }
-  return { at: (name) => join(dir, name), undo() { for (const one of mounted) execFileSync('umount', ['-l', one]); } };
+  return { at: (name) => join(dir, name), undo() { for (const name of names) execFileSync('umount', ['-l', join(dir, name)]); } };
 }
 
-// Nothing is left on the disk that holds `dir`.
+const resize = (dir, size) => execFileSync('mount', ['-o', `remount,size=${size}`, dir], { stdio: 'ignore' });
+
 function fill(dir) {
-  const path = join(dir, 'ballast');
-  const fd = openSync(path, 'w', 0o600), block = Buffer.alloc(1 << 20, 1);
-  for (let size = block.length; size >= 1;) { try { writeSync(fd, block, 0, size); } catch (error) { assert.equal(error.code, 'ENOSPC'); size >>= 1; } }
-  const bytes = fstatSync(fd).size;
-  closeSync(fd);
+  for (let tries = 0; ; tries++) {
+    const { blocks, bfree, bsize } = statfsSync(dir);
+    try { resize(dir, (blocks - bfree) * bsize); break; } catch (error) { if (tries > 20) throw error; } // more was written meanwhile
+  }
   assert.equal(statfsSync(dir).bavail, 0);
-  return { bytes, empty: () => rmSync(path) };
+  return { empty: () => resize(dir, LARGE) };
 }
 
 export async function filled(l, name, ms, dir) {
@@ -87,9 +87,9 @@ export async function filled(l, name, ms, dir) {
     await sleep(ms);
     await server.cli(port, 'config', 'set', 'maxmemory', '0');
   } else {
-    const ballast = fill(dir);
+    const full = fill(dir);
     await sleep(ms);
-    ballast.empty();
+    full.empty();
     // Without room for its log PostgreSQL ends; an operator makes room and starts it again.
     if (name === 'postgres' && !server.nodes[0].pids.length) await server.restart();
     if (name === 'postgres') await ready('PostgreSQL', async () => (await server.sql(server.nodes[0], 'SELECT 1')) === '1');
