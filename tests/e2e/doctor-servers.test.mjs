@@ -2,8 +2,7 @@
 // cause and the cure in one line, soon. What can be had is a real server; versions that no package here has, and a clock that
 // is wrong, are scripted. SONDE_TABLE=1 prints what is said.
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -15,7 +14,7 @@ import { startRedis } from '../servers/redis.mjs';
 import { makeCertificates, startTlsFront } from '../servers/swift.mjs';
 import { within } from '../servers/server.mjs';
 import { writeConf } from './support/cluster.mjs';
-import { program, sonde } from './support/sonde.mjs';
+import { program } from './support/sonde.mjs';
 
 const skip = lacking();
 const slow = /san/.test(process.env.SONDE_BUILD ?? '') ? 4 : 1;
@@ -293,4 +292,60 @@ test('but not for ever', { skip, timeout: 150_000 * slow }, async () => {
   const last = s.lines().at(-1);
   assert.deepEqual([last['log.level'], last.message], ['error', 'cannot start without the queue']);
   assert.ok(s.lines().filter((line) => line.message === 'waiting for the queue').length >= 2, 'told again now and then');
+});
+
+test('a broker that takes no messages: uploads are taken, and the doctor tells where they stay', { skip, timeout: 120_000 * slow }, async () => {
+  const s = serve({}, '--role', 'upload'), wav = Buffer.alloc(1000, 'a letter');
+  await c.rabbitmq.block();
+  try {
+    for (const end = performance.now() + 30_000 * slow; !/ready/.test(s.out) && performance.now() < end;) await within(50, s.exited);
+    const form = new FormData();
+    form.append('file', new Blob([wav]), 'letter.wav');
+    const reply = await fetch(`${/open (http:\/\/[^\s/]+)/.exec(s.out)[1]}/upload`, { method: 'POST', body: form });
+    assert.equal(reply.status, 202);
+    for (const end = performance.now() + 20_000 * slow; !s.lines().some((line) => /takes no messages \(low on memory\)/.test(line['error.message'] ?? '')); await within(50, s.exited)) assert.ok(performance.now() < end, s.err);
+    const r = await doctor({});
+    assert.equal(r.code, 3, r.out);
+    assert.match(r.out, /^PROBLEM +queue +1 messages stay in the outbox: nobody hands them to the broker\n +-> .*out of memory or disk/m);
+    assert.ok(r.seconds < 15 * slow);
+  } finally {
+    await c.rabbitmq.unblock();
+  }
+  let r;
+  for (const end = performance.now() + 30_000 * slow; (r = await doctor({})).code !== 0;) assert.ok(performance.now() < end, r.out);
+  s.child.kill('SIGTERM');
+  assert.deepEqual(await s.exited, { code: 0, signal: null }, s.err);
+});
+
+test('what a client is told names no server', { skip, timeout: 120_000 * slow }, async () => {
+  const s = serve({}, '--role', 'upload');
+  for (const end = performance.now() + 30_000 * slow; !/ready/.test(s.out) && performance.now() < end;) await within(50, s.exited);
+  const url = /open (http:\/\/[^\s/]+)/.exec(s.out)[1];
+  await c.postgres.kill();
+  const reply = await fetch(`${url}/api/v1/analyses`), text = await reply.text();
+  await c.postgres.restart();
+  assert.equal(reply.status, 503, text);
+  assert.equal(JSON.parse(text).code, 'unavailable');
+  assert.ok(!/127\.0\.0\.1|PostgreSQL|sonde@/.test(text), text);
+  assert.ok(s.lines().some((line) => line['error.message']?.includes('PostgreSQL at 127.0.0.1')), 'the log does');
+  s.child.kill('SIGTERM');
+  assert.deepEqual(await s.exited, { code: 0, signal: null }, s.err);
+});
+
+// A small disk of its own can only be had by root.
+const mounts = (() => { try { const at = join(dir, 'try'); mkdirSync(at, { recursive: true }); execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'none', at], { stdio: 'ignore' }); execFileSync('umount', [at]); return true; } catch { return false; } })();
+test('a database whose disk is full', { skip: skip || !mounts && 'cannot mount a small disk', timeout: 120_000 * slow }, async () => {
+  const small = join(dir, 'small');
+  mkdirSync(small);
+  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=160m,mode=0755', 'none', small]);
+  ends.push(() => execFileSync('umount', [small]));
+  const pg = await startPostgres({ dir: join(small, 'pg') });
+  ends.push(() => pg.stop());
+  try { execFileSync('dd', ['if=/dev/zero', `of=${join(small, 'fill')}`, 'bs=64k'], { stdio: 'ignore' }); } catch { /* full: as wanted */ }
+  try { execFileSync('dd', ['if=/dev/zero', `of=${join(small, 'rest')}`, 'bs=512'], { stdio: 'ignore' }); } catch { /* the last bytes */ }
+  const settings = { SONDE_DB_URL: pg.settings.SONDE_DB_URL, SONDE_DB_PASSWORD: pg.settings.SONDE_DB_PASSWORD };
+  await tell(['database', 'disk full', settings, /is its disk full|its disk is full|No space left/, true]);
+  rmSync(join(small, 'fill'));
+  rmSync(join(small, 'rest'), { force: true });
+  assert.match(part((await doctor(settings)).out, 'database'), /^ok /);
 });
