@@ -91,10 +91,10 @@ static enum err_code claim_key(struct db_tx *tx, struct accept *a, int64_t now, 
                        "ON CONFLICT (key) DO UPDATE SET fingerprint = ?2, created_ms = ?3",
                        NULL, err, DB_T(key), DB_T(fingerprint), DB_I(now));
     for (size_t i = 0; !code && i < a->n; i++)
-        code = db_exec(tx,
+        code = db_send(tx,
                        "INSERT INTO idempotency_answers (key, position, analysis_id) "
                        "VALUES (?1, ?2, ?3)",
-                       NULL, err, DB_T(key), DB_I(i), DB_T(a->uploads[i].analysis_id));
+                       err, DB_T(key), DB_I(i), DB_T(a->uploads[i].analysis_id));
     return code;
 }
 
@@ -117,10 +117,10 @@ static enum err_code insert_analysis(struct db_tx *tx, const char *id, const cha
 {
     char folded[STORE_NAME_MAX];
     store_fold(file_name, folded, sizeof folded);
-    return db_exec(tx,
+    return db_send(tx,
                    "INSERT INTO analyses (id, upload_id, status, sha256, name_folded, fresh, "
                    "created_ms) VALUES (?1, ?2, 'queued', ?3, ?4, ?5, ?6)",
-                   NULL, err, DB_T(id), DB_T(upload_id), DB_T(sha256), DB_T(folded), DB_I(fresh),
+                   err, DB_T(id), DB_T(upload_id), DB_T(sha256), DB_T(folded), DB_I(fresh),
                    DB_I(now));
 }
 
@@ -129,11 +129,11 @@ static enum err_code insert_upload(struct db_tx *tx, const struct store_upload *
 {
     char name[STORE_NAME_MAX];
     store_copy_text(name, sizeof name, u->file_name);
-    enum err_code code = db_exec(tx,
-                                 "INSERT INTO uploads (id, sha256, bytes, file_name, created_ms) "
-                                 "VALUES (?1, ?2, ?3, ?4, ?5)",
-                                 NULL, err, DB_T(u->upload_id), DB_T(u->sha256), DB_I(u->bytes),
-                                 DB_T(name), DB_I(now));
+    enum err_code code =
+        db_send(tx,
+                "INSERT INTO uploads (id, sha256, bytes, file_name, created_ms) "
+                "VALUES (?1, ?2, ?3, ?4, ?5)",
+                err, DB_T(u->upload_id), DB_T(u->sha256), DB_I(u->bytes), DB_T(name), DB_I(now));
     if (!code)
         code = insert_analysis(tx, u->analysis_id, u->upload_id, u->sha256, name, !!u->fresh, now,
                                err);

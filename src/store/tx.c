@@ -103,8 +103,8 @@ enum err_code store_no_such(struct err *err, const char *what, const char *id)
 enum err_code store_tx_event(struct db_tx *tx, const char *analysis_id, int deleted, int64_t now,
                              struct err *err)
 {
-    return db_exec(tx, "INSERT INTO events (analysis_id, deleted, created_ms) VALUES (?1, ?2, ?3)",
-                   NULL, err, DB_T(analysis_id), DB_I(deleted), DB_I(now));
+    return db_send(tx, "INSERT INTO events (analysis_id, deleted, created_ms) VALUES (?1, ?2, ?3)",
+                   err, DB_T(analysis_id), DB_I(deleted), DB_I(now));
 }
 
 /* {"v": 1, "<key>": id, "traceparent": …}; jansson, because the trace came in with a request. */
@@ -128,15 +128,15 @@ enum err_code store_tx_outbox(struct db_tx *tx, const char *queue, const char *k
         return err_set(err, ERR_NO_MEMORY, "no memory for a job");
     char message[ID_TEXT];
     id_new(message);
-    return db_exec(tx,
+    return db_send(tx,
                    "INSERT INTO outbox (id, queue, body, created_ms, origin) "
                    "VALUES (?1, ?2, ?3, ?4, ?5)",
-                   NULL, err, DB_T(message), DB_T(queue), DB_T(body), DB_I(now), DB_T(own_origin));
+                   err, DB_T(message), DB_T(queue), DB_T(body), DB_I(now), DB_T(own_origin));
 }
 
 enum err_code store_tx_waiting(struct db_tx *tx, int64_t by, struct err *err)
 {
-    return db_exec(tx, "UPDATE counters SET value = value + ?1 WHERE name = 'waiting'", NULL, err,
+    return db_send(tx, "UPDATE counters SET value = value + ?1 WHERE name = 'waiting'", err,
                    DB_I(by));
 }
 
@@ -145,10 +145,10 @@ enum err_code store_tx_blob(struct db_tx *tx, enum blob_bucket bucket, const cha
 {
     char key[STORE_KEY_MAX];
     store_blob_key(id, key);
-    return db_exec(tx,
+    return db_send(tx,
                    "INSERT INTO blob_deletions (bucket, key, created_ms) VALUES (?1, ?2, ?3) "
                    "ON CONFLICT (key, bucket) DO NOTHING",
-                   NULL, err, DB_I(bucket), DB_T(key), DB_I(now));
+                   err, DB_I(bucket), DB_T(key), DB_I(now));
 }
 
 enum err_code store_tx_drop_audio(struct db_tx *tx, const char *upload_id, int64_t now,

@@ -76,10 +76,10 @@ static enum err_code copy_result(struct db_tx *tx, const char *id, const char *s
                 "WHERE id = ?1",
                 NULL, err, DB_T(id), DB_T(source), DB_T(origin), DB_I(now));
     if (!code)
-        code = db_exec(tx,
+        code = db_send(tx,
                        "INSERT INTO results (analysis_id, json) "
                        "SELECT ?1, json FROM results WHERE analysis_id = ?2",
-                       NULL, err, DB_T(id), DB_T(source));
+                       err, DB_T(id), DB_T(source));
     return code ? code : tx_final(tx, id, "analysis.done", 0, now, err);
 }
 
@@ -221,8 +221,8 @@ static enum err_code finish_work(struct db_tx *tx, void *ctx, struct err *err)
         f->stale = 1;
         return code;
     }
-    code = db_exec(tx, "INSERT INTO results (analysis_id, json) VALUES (?1, ?2)", NULL, err,
-                   DB_T(f->id), DB_T(r->json));
+    code = db_send(tx, "INSERT INTO results (analysis_id, json) VALUES (?1, ?2)", err, DB_T(f->id),
+                   DB_T(r->json));
     return code ? code : tx_final(tx, f->id, "analysis.done", r->drop_audio, now, err);
 }
 

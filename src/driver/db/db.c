@@ -220,6 +220,14 @@ enum err_code db_exec_args(struct db_tx *tx, const char *sql, const struct db_ar
     return note(tx, tx->driver->exec(tx, sql, args, n, ret_changed, err));
 }
 
+enum err_code db_send_args(struct db_tx *tx, const char *sql, const struct db_arg *args, size_t n,
+                           struct err *err)
+{
+    if (!tx->driver->send)
+        return db_exec_args(tx, sql, args, n, NULL, err);
+    return note(tx, tx->driver->send(tx, sql, args, n, err));
+}
+
 enum err_code db_query_args(struct db_tx *tx, const char *sql, const struct db_arg *args, size_t n,
                             struct db_rows **ret, struct err *err)
 {

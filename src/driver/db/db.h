@@ -103,6 +103,14 @@ struct db_arg db_text_arg(const char *text);
                  ret_changed, err)
 enum err_code db_exec_args(struct db_tx *tx, const char *sql, const struct db_arg *args, size_t n,
                            int64_t *ret_changed, struct err *err) MUST_CHECK;
+/* As db_exec without a count, for a statement that cannot fail but for the database's sake: its
+ * error may be told by a later call of this transaction, or by its end. Where the database is far,
+ * several of them cost one journey. */
+#define db_send(tx, sql, err, ...)                                                                 \
+    db_send_args(tx, sql, (const struct db_arg[]){__VA_ARGS__},                                    \
+                 sizeof((const struct db_arg[]){__VA_ARGS__}) / sizeof(struct db_arg), err)
+enum err_code db_send_args(struct db_tx *tx, const char *sql, const struct db_arg *args, size_t n,
+                           struct err *err) MUST_CHECK;
 #define db_query(tx, sql, ret, err, ...)                                                           \
     db_query_args(tx, sql, (const struct db_arg[]){__VA_ARGS__},                                   \
                   sizeof((const struct db_arg[]){__VA_ARGS__}) / sizeof(struct db_arg), ret, err)

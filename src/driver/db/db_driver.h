@@ -38,6 +38,9 @@ struct db_driver {
     enum err_code (*read_begin_stale)(void *impl, struct db_tx **ret, struct err *err);
     void (*read_end)(struct db_tx *tx);
 
+    /* May be NULL: then exec does it. */
+    enum err_code (*send)(struct db_tx *tx, const char *sql, const struct db_arg *args, size_t n,
+                          struct err *err);
     enum err_code (*exec)(struct db_tx *tx, const char *sql, const struct db_arg *args, size_t n,
                           int64_t *ret_changed, struct err *err);
     /* Several statements without parameters, of a migration. */

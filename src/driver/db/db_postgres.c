@@ -163,6 +163,18 @@ static int run_member(struct postgres *p, struct db_write *write, int savepoint,
     conn->again = 0;
     write->code = write->work(&p->tx.base, write->ctx, &write->err);
     pg_finish_rows(conn);
+    /* What was only sent is answered for now; the next savepoint goes along with it. */
+    int renewed = conn->sent && !conn->lost && !write->code && savepoint && !last;
+    if (renewed) {
+        pg_send_text(conn, "RELEASE SAVEPOINT member");
+        pg_send_text(conn, "SAVEPOINT member");
+    }
+    struct err late = {0};
+    if (!conn->lost && pg_settle(conn, &late) && !write->code) {
+        write->err = late;
+        write->code = late.code;
+        renewed = 0;
+    }
     PGTransactionStatusType status = PQtransactionStatus(conn->pg);
     if (conn->lost || conn->again) {
         *err = write->err;
@@ -177,7 +189,7 @@ static int run_member(struct postgres *p, struct db_write *write, int savepoint,
     if (status == PQTRANS_INERROR && !write->code)
         write->code = err_set(&write->err, ERR_DB, "%s: a work went on after its statement failed",
                               p->place.where);
-    if (!savepoint || (last && !write->code))
+    if (renewed || !savepoint || (last && !write->code))
         return 0;
     return pg_run(conn,
                   write->code ? "ROLLBACK TO SAVEPOINT member"
@@ -376,6 +388,7 @@ const struct db_driver db_driver_postgres = {
     .read_begin = postgres_read_begin,
     .read_begin_stale = postgres_read_begin_stale,
     .read_end = postgres_read_end,
+    .send = pg_send_args,
     .exec = pg_exec_args,
     .script = pg_script_tx,
     .query = pg_query_args,

@@ -96,6 +96,11 @@ enum err_code pg_run(struct pg_conn *conn, const char *sql, PGresult **ret_res, 
 {
     if (ret_res)
         *ret_res = NULL;
+    if (conn->sent) {
+        enum err_code late = pg_settle(conn, err);
+        if (late)
+            return late;
+    }
     PGresult *res = PQsendQuery(conn->pg, sql) ? all_answers(conn) : NULL;
     if (!res || !is_good(res)) {
         enum err_code code = pg_fail(conn, res, err);
@@ -299,13 +304,14 @@ static enum err_code fill_params(struct params *p, const struct db_arg *args, si
 
 /* --- running -------------------------------------------------------------------------------- */
 
-/* In pipeline mode each statement's answers end with NULL, and all of them with a sync. */
-static PGresult *piped_answers(struct pg_conn *conn)
+/* In pipeline mode each statement's answers end with NULL, and all of them with a sync. The last
+ * good answer, or the first bad one. */
+static PGresult *piped_answers(struct pg_conn *conn, int statements)
 {
     double until = clock_seconds() + conn->answer_s;
     PGresult *kept = NULL;
     int synced = 0, nulls = 0;
-    while (!synced && nulls < 4) {
+    while (!synced && nulls < statements + 2) {
         PGresult *res = pg_answer(conn, until);
         if (!res) {
             nulls++;
@@ -334,6 +340,16 @@ static PGresult *piped_answers(struct pg_conn *conn)
 static PGresult *send_all(struct pg_tx *tx, const char *name, int n, const struct params *p)
 {
     struct pg_conn *conn = tx->conn;
+    if (conn->sent) {
+        if (!PQsendQueryPrepared(conn->pg, name, n, p->values, p->lengths, p->formats, 0) ||
+            !PQpipelineSync(conn->pg)) {
+            conn->lost = 1;
+            return NULL;
+        }
+        int before = conn->sent;
+        conn->sent = 0;
+        return piped_answers(conn, before + 1);
+    }
     if (!tx->reading || tx->begun)
         return PQsendQueryPrepared(conn->pg, name, n, p->values, p->lengths, p->formats, 0)
                    ? all_answers(conn)
@@ -345,20 +361,48 @@ static PGresult *send_all(struct pg_tx *tx, const char *name, int n, const struc
         conn->lost = 1;
         return NULL;
     }
-    return piped_answers(conn);
+    return piped_answers(conn, 2);
 }
 
-static enum err_code execute(struct pg_tx *tx, const char *sql, const struct db_arg *args, size_t n,
-                             PGresult **ret, struct err *err)
+enum err_code pg_settle(struct pg_conn *conn, struct err *err)
 {
-    struct pg_conn *conn = tx->conn;
+    if (!conn->sent)
+        return ERR_OK;
+    int n = conn->sent;
+    conn->sent = 0;
+    conn->lost |= !PQpipelineSync(conn->pg);
+    PGresult *res = conn->lost ? NULL : piped_answers(conn, n);
+    enum err_code code = !res || !is_good(res) ? pg_fail(conn, res, err) : ERR_OK;
+    PQclear(res);
+    return code;
+}
+
+/* In pipeline mode, without a wish to hear of it yet. */
+static int begin_sending(struct pg_conn *conn)
+{
+    if (conn->sent || PQenterPipelineMode(conn->pg))
+        return 1;
+    conn->lost = 1;
+    return 0;
+}
+
+void pg_send_text(struct pg_conn *conn, const char *sql)
+{
+    if (begin_sending(conn) && PQsendQueryParams(conn->pg, sql, 0, NULL, NULL, NULL, NULL, 0))
+        conn->sent++;
+    else
+        conn->lost = 1;
+}
+
+/* The statement, prepared, and its values; free p->texts. */
+static enum err_code get_ready(struct pg_conn *conn, const char *sql, const struct db_arg *args,
+                               size_t n, char name[16], struct params *p, struct err *err)
+{
     int i = -1;
-    if (pg_drain(conn))
-        return pg_fail(conn, NULL, err);
-    if (PQtransactionStatus(conn->pg) == PQTRANS_IDLE)
-        pg_refresh(conn);
     enum err_code code = ERR_OK;
     if ((i = find_kept(conn, sql)) < 0)
+        code = pg_settle(conn, err);
+    if (!code && i < 0)
         code = prepare(conn, sql, &i, err);
     if (code)
         return code;
@@ -367,12 +411,44 @@ static enum err_code execute(struct pg_tx *tx, const char *sql, const struct db_
     if ((size_t)statement->params != n || n > PG_ARGS)
         return err_set(err, ERR_DB, "a statement takes %d parameters and got %zu",
                        statement->params, n);
+    snprintf(name, 16, "s%d", i);
+    return fill_params(p, args, n, err);
+}
+
+enum err_code pg_send_args(struct db_tx *base, const char *sql, const struct db_arg *args, size_t n,
+                           struct err *err)
+{
+    struct pg_conn *conn = ((struct pg_tx *)base)->conn;
     struct params p;
-    code = fill_params(&p, args, n, err);
+    char name[16];
+    if (conn->lost)
+        return pg_fail(conn, NULL, err);
+    enum err_code code = get_ready(conn, sql, args, n, name, &p, err);
     if (code)
         return code;
+    int ok = begin_sending(conn) &&
+             PQsendQueryPrepared(conn->pg, name, (int)n, p.values, p.lengths, p.formats, 0);
+    free(p.texts);
+    conn->sent += ok;
+    if (ok)
+        return ERR_OK;
+    conn->lost = 1;
+    return pg_fail(conn, NULL, err);
+}
+
+static enum err_code execute(struct pg_tx *tx, const char *sql, const struct db_arg *args, size_t n,
+                             PGresult **ret, struct err *err)
+{
+    struct pg_conn *conn = tx->conn;
+    struct params p;
     char name[16];
-    snprintf(name, sizeof name, "s%d", i);
+    if (pg_drain(conn))
+        return pg_fail(conn, NULL, err);
+    if (PQtransactionStatus(conn->pg) == PQTRANS_IDLE)
+        pg_refresh(conn);
+    enum err_code code = get_ready(conn, sql, args, n, name, &p, err);
+    if (code)
+        return code;
     PGresult *res = send_all(tx, name, (int)n, &p);
     free(p.texts);
     if (!res || !is_good(res)) {

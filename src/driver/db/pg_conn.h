@@ -58,6 +58,7 @@ struct pg_conn {
     int lost;          /* close it: the server is gone, or is no longer the one that is wanted */
     int again;         /* the last failure asks for another try */
     int stale;         /* prepared statements no longer fit the schema */
+    int sent;          /* statements of this transaction whose answers nobody has read */
     int draining;      /* a COMMIT was sent whose answer nobody has read */
     char timeline[9];  /* of the server's history; "" on a replica */
     const char *where; /* place->where */
@@ -107,6 +108,12 @@ enum err_code pg_execute(struct pg_tx *tx, const char *sql, const struct db_arg 
 void pg_finish_rows(struct pg_conn *conn);
 
 /* Slots of the driver's table. */
+enum err_code pg_send_args(struct db_tx *tx, const char *sql, const struct db_arg *args, size_t n,
+                           struct err *err);
+/* The same for a text without parameters, of the driver's own; nothing but sends it. */
+void pg_send_text(struct pg_conn *conn, const char *sql);
+/* Reads the answers to all that was sent; the first error. */
+enum err_code pg_settle(struct pg_conn *conn, struct err *err);
 enum err_code pg_exec_args(struct db_tx *tx, const char *sql, const struct db_arg *args, size_t n,
                            int64_t *ret_changed, struct err *err);
 enum err_code pg_script_tx(struct db_tx *tx, const char *sql, struct err *err);
