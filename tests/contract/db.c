@@ -551,6 +551,38 @@ static void *insert_until_killed(void *ctx)
     return NULL;
 }
 
+static enum err_code send_some(struct db_tx *tx, void *ctx, struct err *why)
+{
+    int last = *(int *)ctx;
+    enum err_code code = db_send(tx, "INSERT INTO s (id) VALUES (?1)", why, DB_I(1));
+    for (int i = 2; !code && i <= last; i++)
+        code = db_send(tx, "INSERT INTO s (id) VALUES (?1)", why, DB_I(i));
+    if (!code && number_in(tx, "SELECT count(*) FROM s") != last)
+        return err_set(why, ERR_DB, "what was sent before is not seen");
+    return code ? code : db_send(tx, "INSERT INTO s (id) VALUES (?1)", why, DB_I(9));
+}
+
+static enum err_code send_last(struct db_tx *tx, void *ctx, struct err *why)
+{
+    (void)ctx;
+    enum err_code code = db_send(tx, "INSERT INTO s (id) VALUES (?1)", why, DB_I(4));
+    return code ? code : db_send(tx, "INSERT INTO s (id) VALUES (?1)", why, DB_I(9));
+}
+
+static void what_is_sent_is_there_or_nothing_is(void **state)
+{
+    (void)state;
+    needs_a_database();
+    OK(run("CREATE TABLE s (id BIGINT PRIMARY KEY)"));
+    int last = 2;
+    OK(db_transact(db, DB_DURABLE, send_some, &last, &err));
+    assert_int_equal(db_transact(db, DB_DURABLE, send_last, NULL, &err), ERR_CONFLICT);
+    struct db_tx *tx = NULL;
+    OK(db_read_begin(db, &tx, &err));
+    assert_int_equal(number_in(tx, "SELECT sum(id) FROM s"), 12); /* no 4 */
+    db_end(&tx);
+}
+
 static void killed_it_loses_nothing_that_was_answered(void **state)
 {
     (void)state;
@@ -625,6 +657,7 @@ int main(void)
         TEST(an_older_program_goes_on_where_it_may),
         TEST(schema_changes_may_start_together),
         TEST(it_answers_pings_checks_and_is_copied),
+        TEST(what_is_sent_is_there_or_nothing_is),
         TEST(killed_it_loses_nothing_that_was_answered),
     };
     struct CMUnitTest tests[ARRAY_LEN(drivers) * ARRAY_LEN(list)];
