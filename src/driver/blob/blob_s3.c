@@ -323,7 +323,12 @@ static enum err_code s3_size(void *self, enum blob_bucket bucket, const char *ke
     if (rc == ERR_OK)
         *ret_size = call.size;
     s3_call_done(&call);
-    return rc;
+    if (rc != ERR_NO_SUCH)
+        return rc;
+    /* To HEAD a server cannot say what is missing; Swift answers so, too, while it cannot look into
+     * the bucket. To GET it can, and an outage is no missing file. */
+    _cleanup_close_ int fd = -1;
+    return fetch(self, bucket, key, 0, &fd, ret_size, err);
 }
 
 static enum err_code drop(struct s3 *s3, enum blob_bucket bucket, const char *key, double seconds,

@@ -281,6 +281,24 @@ static void refusals_have_cause_and_cure(void **state)
     }
 }
 
+/* A job must not fail because its recording seems to be gone, when it is the bucket that cannot be
+ * looked into for a moment. */
+static void a_size_tells_an_outage_from_what_is_gone(void **state)
+{
+    (void)state;
+    static const char no_head[] = "HTTP/1.1 404 N\r\nContent-Length: 0\r\n\r\n";
+    uint64_t size = 0;
+    SCRIPT({no_head}, {REFUSAL("404 N", "NoSuchBucket"), 0, 0, 1});
+    assert_int_equal(blob_s3_clear.size(s3, BLOB_RAW, "a/b", &size, &err), ERR_UNAVAILABLE);
+    assert_asked(0, "HEAD /sonde-raw/a/b HTTP/1.1");
+    assert_asked(1, "GET /sonde-raw/a/b HTTP/1.1");
+    SCRIPT({no_head}, {REFUSAL("404 N", "NoSuchKey"), 0, 0, 1});
+    assert_int_equal(blob_s3_clear.size(s3, BLOB_RAW, "a/b", &size, &err), ERR_NO_SUCH);
+    SCRIPT({no_head}, {"HTTP/1.1 200 O\r\nContent-Length: 3\r\n\r\nabc"});
+    assert_int_equal(blob_s3_clear.size(s3, BLOB_RAW, "a/b", &size, &err), ERR_OK);
+    assert_int_equal(size, 3);
+}
+
 static void opening_tells_mistakes(void **state)
 {
     (void)state;
@@ -775,6 +793,7 @@ int main(void)
         ROW(a_server_may_say_how_long_to_wait),
         ROW(a_server_that_is_gone_is_named),
         ROW(refusals_have_cause_and_cure),
+        ROW(a_size_tells_an_outage_from_what_is_gone),
         ROW(opening_tells_mistakes),
         ROW(missing_buckets_are_made_when_asked_for),
         ROW(wrong_settings_are_told_without_a_request),
