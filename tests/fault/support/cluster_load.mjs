@@ -10,11 +10,16 @@
 // it; an answer that was lost on the way, or "outcome_unknown", leaves "maybe": once or not at all. With an
 // Idempotency-Key it repeats the request, at whichever process, until it is answered, and then it is exactly once.
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
 import { ask, until, upload } from '../../e2e/support/serve.mjs';
 import { cluster } from '../../e2e/support/cluster.mjs';
+import { program } from '../../e2e/support/sonde.mjs';
 import { connect } from '../../api/support/ws.mjs';
 import { assertRight, dice, everything, sleep, variant, zipOf } from './support.mjs';
 import { proxy } from './proxy.mjs';
+
+const run = promisify(execFile);
 
 const slow = /san/.test(process.env.SONDE_BUILD ?? '') ? 4 : 1;
 const ROLES = [['upload'], ['upload'], ['inference'], ['inference'], ['keeper']];
@@ -283,6 +288,9 @@ class Load {
       const left = Object.entries(queues).filter(([, q]) => q.ready + q.unsettled > 0);
       const state = JSON.stringify([row, left]);
       if (!busy && !left.length) return;
+      if (!busy && left.some(([queue, q]) => queue === 'dlq' && q.ready))
+        assert.fail(`${name}: dead letters: ${(await run(program, ['jobs', 'list', '--json', '--config', this.c.conf, '--data', this.uploads[0].data])
+          .catch((error) => error)).stdout}`);
       if (state !== last) { last = state; moved = performance.now(); }
       assert.ok(performance.now() - moved < STANDS_MS, `${name}: nothing moves: [open, outbox, blob deletions, waiting], queues: ${state}\n${this.troubles()}`);
       await sleep(200);
