@@ -11,7 +11,7 @@ help:
 	@echo "make build      install what the build needs and build build/sonde"
 	@echo "make test       install what the tests need and run all of them (ends with N passed, N failed, N skipped)"
 	@echo "make test-long  make test and the slow checks: data races, memory of long files, the training code"
-	@echo "make bench      measure against ONNX Runtime, PyTorch, AASIST, nginx and Fastify, side by side"
+	@echo "make bench      measure against ONNX Runtime, PyTorch, AASIST, nginx, Fastify, s3cmd, rclone, side by side; several processes on servers"
 	@echo "make fuzz       run every fuzz target for FUZZ_SECONDS (default 600)"
 	@echo "make format     apply clang-format"
 
@@ -38,6 +38,9 @@ bench: build
 	@node bench/run.mjs
 	@node bench/whole.mjs
 	@node bench/server.mjs
+	@ninja -C $(BUILD) bench/bench_accept bench/bench_delay bench/bench_blob
+	@node bench/cluster.mjs
+	@node bench/s3.mjs
 
 fuzz:
 	@tools/setup.sh fuzz

@@ -18,7 +18,7 @@ servers="postgresql-15 redis-server rabbitmq-server swift-proxy swift-account sw
   haproxy nginx-light prometheus"
 test="$samples $format $servers g++ libcmocka-dev libopencore-amrnb-dev libvo-amrwbenc-dev man-db util-linux sqlite3 chromium python3-yaml"
 train="python3 python3-torch python3-numpy python3-scipy python3-soundfile libopenblas0-pthread ffmpeg"
-bench="$train python3-onnx asterisk-core-sounds-en-wav nginx-light wrk sqlite3 make g++"
+bench="$train $servers python3-onnx asterisk-core-sounds-en-wav wrk sqlite3 s3cmd rclone make g++"
 node=no # the build needs it for the web page, the tests to drive what they test
 
 case "${1:-build}" in
