@@ -39,19 +39,18 @@ def evaluate(program: Path, manifest: Path, model: Path, where: str | None) -> d
     return json.loads(done.stdout)
 
 
-def group(name: str, counts: dict, below: float | None = None, classes: bool = False) -> dict | None:
+def group(name: str, counts: dict) -> dict | None:
     entry: dict = {"name": name, "human": counts["n_decided_bonafide"], "synthetic": counts["n_decided_spoof"]}
     if min(entry["human"], entry["synthetic"]) < GROUP_MIN:
         return None
-    if classes:
-        entry["below_s"] = below
+    entry |= {key: counts[key] for key in ("from_s", "below_s") if key in counts}
     for key, short in (("false_alarm", "fpr"), ("miss", "fnr")):
         entry[key] = [round(v, 4) for v in (counts[short], *counts[short + "_ci"])]
     return entry
 
 
 def groups(report: dict, by: str) -> list[dict]:
-    found = (group(g["name"], g, g.get("below_s"), by == "duration") for g in report["by"][by] if g["name"] != "unknown")
+    found = (group(g["name"], g) for g in report["by"][by] if g["name"] != "unknown")
     return [g for g in found if g]
 
 

@@ -25,8 +25,9 @@ static int is_rate(const json_t *rate)
 
 static int is_group(const json_t *group)
 {
-    const json_t *below = json_object_get(group, "below_s");
-    return json_is_string(json_object_get(group, "name")) &&
+    const json_t *from = json_object_get(group, "from_s"),
+                 *below = json_object_get(group, "below_s");
+    return (!from || json_is_number(from)) && json_is_string(json_object_get(group, "name")) &&
            json_is_integer(json_object_get(group, "human")) &&
            json_is_integer(json_object_get(group, "synthetic")) &&
            (!below || json_is_null(below) || json_is_number(below)) &&
@@ -91,14 +92,15 @@ static const json_t *named(const json_t *list, const char *name)
     return NULL;
 }
 
-/* Classes stand from short to long; the last has no limit. */
+/* A class that was too small to measure is left out: between the others there may be gaps. */
 static const json_t *of_duration(const json_t *list, double seconds)
 {
     size_t i;
     json_t *group;
     json_array_foreach (list, i, group) {
         const json_t *below = json_object_get(group, "below_s");
-        if (!json_is_number(below) || seconds < json_number_value(below))
+        if (seconds >= json_number_value(json_object_get(group, "from_s")) &&
+            (!json_is_number(below) || seconds < json_number_value(below)))
             return group;
     }
     return NULL;

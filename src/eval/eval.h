@@ -52,7 +52,7 @@ struct eval_counts {
 /* The files that share one value of a column. */
 struct eval_group {
     const char *name; /* borrowed from the manifest or a constant; "unknown" for an empty cell */
-    double below_s;   /* duration classes: the upper limit, INFINITY for the last; else NaN */
+    double from_s, below_s; /* duration classes: from, and below (INFINITY: the last); else NaN */
     struct eval_counts counts;
     struct discrimination own; /* this group's spoof against this group's bona fide */
     double cllr, min_cllr;     /* likewise */

@@ -141,9 +141,11 @@ static enum err_code add_group(struct grouper *g, const struct keyed *keyed, siz
                  MANIFEST_MAX_ROWS))
         return err_set(g->err, ERR_NO_MEMORY, "no memory for %zu groups", g->ret->count + 1);
     struct eval_group *group = &g->ret->groups[g->ret->count];
-    *group = (struct eval_group){.name = keyed[0].key, .below_s = NAN};
-    if (keyed[0].order < (int)ARRAY_LEN(durations))
+    *group = (struct eval_group){.name = keyed[0].key, .from_s = NAN, .below_s = NAN};
+    if (keyed[0].order < (int)ARRAY_LEN(durations)) {
+        group->from_s = keyed[0].order ? durations[keyed[0].order - 1].below : 0;
         group->below_s = durations[keyed[0].order].below;
+    }
     struct score_set own = {g->bona, g->spoof, 0, 0};
     for (size_t i = 0; i < n; i++) {
         const struct eval_item *item = keyed[i].item;

@@ -59,8 +59,10 @@ static json_t *group_json(const struct eval_group *g)
     json_object_set_new(o, "name", text(g->name));
     put_counts(o, &g->counts);
     json_object_set_new(o, "eer", number(g->own.eer));
-    if (!isnan(g->below_s)) /* null: the longest */
-        json_object_set_new(o, "below_s", number(g->below_s));
+    if (!isnan(g->below_s)) {
+        json_object_set_new(o, "from_s", number(g->from_s));
+        json_object_set_new(o, "below_s", number(g->below_s)); /* null: the longest */
+    }
     json_object_set_new(o, "auc", number(g->own.auc));
     json_object_set_new(o, "cllr", number(g->cllr));
     json_object_set_new(o, "min_cllr", number(g->min_cllr));

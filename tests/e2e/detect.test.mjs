@@ -22,6 +22,9 @@ test('one JSON object per file with every promised key', () => {
   assert.equal(first.timeline[0].start_s, 0);
   assert.ok(Math.abs(first.timeline.at(-1).end_s - first.duration_s) < 1e-3);
   assert.ok(first.synthetic_parts.length > 0 && first.synthetic_parts.every((p) => p.end_s > p.start_s && p.llr >= first.threshold));
+  const channel = first.rates.find((r) => r.by === 'channel');
+  assert.equal(channel.name, first.band_edge_hz < 4400 ? 'narrow band' : 'wide band');
+  for (const r of first.rates) assert.ok(r.false_alarm_low < r.false_alarm && r.false_alarm < r.false_alarm_high && r.human >= 20, JSON.stringify(r));
   assert.equal(second.verdict, 'inconclusive');
   assert.equal(second.reasons[0].code, 'no_speech');
   assert.equal(second.llr, null);

@@ -9,8 +9,8 @@
 
 #define RATE "\"human\":40,\"synthetic\":30,\"false_alarm\":[0.1,0.05,0.2],\"miss\":[0.3,0.2,0.4]"
 static const char good[] =
-    "{\"duration\":[{\"name\":\"< 3 s\",\"below_s\":3," RATE
-    "},{\"name\":\">= 3 s\",\"below_s\":null," RATE
+    "{\"duration\":[{\"name\":\"1-3 s\",\"from_s\":1,\"below_s\":3," RATE
+    "},{\"name\":\">= 3 s\",\"from_s\":3,\"below_s\":null," RATE
     "}],\"channel\":[{\"name\":\"narrow band\"," RATE "}],\"codec\":[{\"name\":\"mp3\"," RATE
     "}],\"language\":[{\"name\":\"en\"," RATE "}]}";
 
@@ -37,7 +37,7 @@ static void the_groups_that_apply(void **state)
     (void)state;
     json_t *list = rates_of(2.99, 3400, "mp3");
     assert_int_equal(json_array_size(list), 3);
-    assert_string_equal(name_at(list, 0), "< 3 s");
+    assert_string_equal(name_at(list, 0), "1-3 s");
     assert_string_equal(name_at(list, 1), "narrow band");
     assert_string_equal(name_at(list, 2), "mp3");
     const json_t *first = json_array_get(list, 0);
@@ -52,6 +52,10 @@ static void the_groups_that_apply(void **state)
     list = rates_of(3, 7000, "flac"); /* wide band and flac were not measured */
     assert_int_equal(json_array_size(list), 1);
     assert_string_equal(name_at(list, 0), ">= 3 s");
+    json_decref(list);
+
+    list = rates_of(0.99, 0, ""); /* too short for any class */
+    assert_int_equal(json_array_size(list), 0);
     json_decref(list);
 
     list = rates_of(3600, 0, ""); /* the band is unknown */

@@ -21,7 +21,7 @@ export const en = {
     record: "Record",
     formats: "wav, mp3, m4a, ogg, opus, flac, webm, amr, mp4 and more; a zip is unpacked.",
     limit: (max: number) => `Up to ${bytes("en", max)} each.`,
-    stays: "Recordings stay on this machine.",
+    stays: "Recordings stay on your own machines.",
     recent: "Recent",
     all: "All in history",
     none: "Nothing has been analysed yet. Your first answer will appear here.",
