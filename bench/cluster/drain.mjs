@@ -6,7 +6,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { linkSync, mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { clip, folder, load, memory, options, sleep, table } from '../server/common.mjs';
+import { clip, folder, load, memory, options, sleep, table, tree } from '../server/common.mjs';
 import { post } from '../server/upload.mjs';
 import { cluster, minus, scratch, servers, split } from './common.mjs';
 
@@ -52,7 +52,7 @@ export async function drain() {
   console.log(`drain of ${count} jobs, load ${load()}; from the outbox to the queue: ${Math.round(relayed)}/s`);
   const worker = await cluster(on, ['inference'], env, args);
   const all = [many.of('upload'), worker.list[0], many.of('keeper')];
-  const servers_ = { postgres: () => on.postgres.pids.reduce((sum, pid) => sum + (() => { try { return memory(pid).pss; } catch { return 0; } })(), 0), rabbitmq: () => memory(on.rabbitmq.pids[0]).rss, redis: () => memory(on.redis.nodes[0].pid).rss };
+  const servers_ = { postgres: () => on.postgres.pids.reduce((sum, pid) => sum + (() => { try { return memory(pid).pss; } catch { return 0; } })(), 0), rabbitmq: () => Math.max(...tree(on.rabbitmq.pids[0]).map((pid) => memory(pid).rss)), redis: () => memory(on.redis.nodes[0].pid).rss };
   const look = () => ({ sonde: Object.fromEntries(all.map((p) => [p.role, split(p.pid)])), servers: on.cpu() });
   start = performance.now();
   const rows = [['done', 'jobs/s', 'upload MB', 'inference MB', 'keeper MB', 'PostgreSQL MB', 'RabbitMQ MB', 'Redis MB']], before = look();
