@@ -182,7 +182,7 @@ static enum err_code requeue_work(struct db_tx *tx, void *ctx, struct err *err)
     enum err_code code = db_exec(tx,
                                  "UPDATE analyses SET status = 'queued', started_ms = NULL "
                                  "WHERE id = ?1 AND status = 'running' "
-                                 "AND (runs = ?2 OR ?2 = 0)",
+                                 "AND (runs <= ?2 OR ?2 = 0)",
                                  &changed, err, DB_T(r->id), DB_I(r->run));
     return code || !changed ? code : store_tx_event(tx, r->id, 0, time_now_ms(), err);
 }
@@ -241,11 +241,13 @@ static enum err_code fail_work(struct db_tx *tx, void *ctx, struct err *err)
     struct finish *f = ctx;
     int64_t now = time_now_ms(), changed = 0;
     f->stale = 0;
+    /* Fewer runs than this worker's: its start was lost in a crash of the database, and nobody has
+     * begun since. */
     enum err_code code =
         db_exec(tx,
                 "UPDATE analyses SET status = 'failed', finished_ms = ?2, error_code = ?3, "
                 "error_text = ?4 WHERE id = ?1 AND status IN ('queued', 'running') "
-                "AND (runs = ?5 OR ?5 = 0)",
+                "AND (runs <= ?5 OR ?5 = 0)",
                 &changed, err, DB_T(f->id), DB_I(now), DB_T(err_slug(f->why->code)),
                 DB_T(f->why->text), DB_I(f->run));
     if (code || !changed) {

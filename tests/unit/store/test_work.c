@@ -80,6 +80,22 @@ static void every_step_from_every_state(void **state)
         }
 }
 
+/* store_start is relaxed: a crash of the database may take it back while its worker goes on. */
+static void a_failure_counts_although_its_start_was_lost(void **state)
+{
+    struct box *box = *state;
+    struct ids ids = add(box->db, "a.wav", "a"), other = add(box->db, "b.wav", "b");
+    struct store_analysis a;
+    int stale = -1;
+    OK(store_fail(box->db, ids.analysis, 1, &(struct err){ERR_DAMAGED, "cut"}, &stale, err));
+    assert_int_equal(stale, 0);
+    /* But not that of a worker that was overtaken. */
+    OK(store_start(box->db, other.analysis, &a, &stale, err));
+    OK(store_start(box->db, other.analysis, &a, &stale, err));
+    OK(store_fail(box->db, other.analysis, 1, &(struct err){ERR_DAMAGED, "cut"}, &stale, err));
+    assert_int_equal(stale, 1);
+}
+
 static void a_result_is_kept_as_it_was(void **state)
 {
     struct box *box = *state;
@@ -338,6 +354,7 @@ int main(void)
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, box_setup, box_teardown)
     const struct CMUnitTest tests[] = {
         TEST(every_step_from_every_state),
+        TEST(a_failure_counts_although_its_start_was_lost),
         TEST(a_result_is_kept_as_it_was),
         TEST(what_was_not_scored_has_no_figures),
         TEST(a_failure_is_kept_with_its_reason),
