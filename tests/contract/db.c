@@ -3,6 +3,7 @@
 #include "../support/cm.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -610,11 +611,14 @@ static void killed_it_loses_nothing_that_was_answered(void **state)
             pause();
         }
         close(ends[1]);
-        usleep(100000 + (unsigned)(rand() % 100000));
+        struct pollfd first = {.fd = ends[0], .events = POLLIN};
+        int begun = poll(&first, 1, 20000); /* until something was answered */
+        usleep((unsigned)(rand() % 100000));
         kill(child, SIGKILL);
         int status = 0, answered = 0;
         waitpid(child, &status, 0);
         assert_true(WIFSIGNALED(status));
+        assert_int_equal(begun, 1);
         OK(driver->open(folder, &db, &err));
         struct db_tx *tx = NULL;
         OK(db_read_begin(db, &tx, &err));
