@@ -17,9 +17,9 @@
 
 struct rates;
 
-/* `text`: {"<by>": [{"name", "from_s"?, "below_s"?, "human", "synthetic", "false_alarm": [rate, low, high],
- * "miss": [rate, low, high]}, …]}; by is duration, channel, codec (as media_info calls it),
- * language; NULL gives NULL. ERR_MODEL when it is something else. */
+/* `text`: {"<by>": [{"name", "from_s"?, "below_s"?, "human", "synthetic", "false_alarm": [rate,
+ * low, high], "miss": [rate, low, high]}, …]}; by is duration, channel, codec (as media_info calls
+ * it), language; NULL gives NULL. ERR_MODEL when it is something else. */
 enum err_code rates_new(const char *text, struct rates **ret, struct err *err) MUST_CHECK;
 struct rates *rates_free(struct rates *rates);
 /* The groups that the recording belongs to, most telling first: [{by, name, human, synthetic,

@@ -67,8 +67,8 @@ int cached_forget(struct app *app, const char *id);
 struct polls;
 struct polls *polls_new(struct app *app);
 struct polls *polls_free(struct polls *polls); /* NULL; after the pool of workers */
-/* On the loop. Looks into the cache, together with others that come meanwhile; then `handle` runs on
- * a worker, and polls_known tells it what was found, or NULL. */
+/* On the loop. Looks into the cache, together with others that come meanwhile; then `handle` runs
+ * on a worker, and polls_known tells it what was found, or NULL. */
 void polls_add(struct polls *polls, struct http_request *request, const char *id,
                http_handler *handle);
 const char *polls_known(void);
@@ -92,7 +92,8 @@ enum outcome {
 struct consumer_kind {
     const char *queue;
     int threads;        /* 0: settings.analysts */
-    int threads_shared; /* on shared servers, whose answers take longer than the work; 0: the same */
+    int threads_shared; /* on shared servers, whose answers take longer than the work; 0: the same
+                         */
     double lease_s;
     int nice;
     void *(*open)(struct app *app, int thread, struct err *err); /* a thread's own state, or NULL */

@@ -104,20 +104,23 @@ static int prepare(struct amqp_command *command, const struct amqp_lease *lease,
     enum amqp_move move = command->move;
     command->queue = lease->from;
     copy->died_ms = 0;
-    if (move == AMQP_TO_RETRY && copy->delivery >= AMQP_DELIVERIES_MAX) {
+    if (move == AMQP_TO_RETRY && copy->made + 1 >= AMQP_DELIVERIES_MAX) {
         move = AMQP_TO_DEAD;
         command->dead = 1;
     }
-    if (received)
-        copy->made = copy->delivery - (move == AMQP_TO_RELEASE || !lease->handed);
+    if (received && lease->handed && move != AMQP_TO_RELEASE)
+        copy->made++;
     if (move == AMQP_TO_RAISE) {
-        copy->made = 0;
+        copy->made = copy->returned = 0;
         copy->published_ms = time_steady_ms();
         command->queue = copy->queue;
     }
     if (move == AMQP_TO_DEAD || move == AMQP_TO_EXPIRED) {
         command->queue = move == AMQP_TO_DEAD ? AMQP_DLQ : AMQP_EXPIRED;
         copy->died_ms = time_steady_ms();
+        if (received) /* a dead letter tells of all of them */
+            copy->made += copy->returned;
+        copy->returned = 0;
     }
     free(copy->reason);
     copy->reason = NULL;
@@ -218,9 +221,11 @@ static void passed(struct amqp_driver *d, struct amqp_lease *lease)
 {
     if (lease->doomed)
         amqp_lease_move(d, lease, lease->move, lease->reason);
-    else if (lease->from < QUEUE_NAMES && lease->letter.delivery >= AMQP_DELIVERIES_MAX)
+    else if (lease->from < QUEUE_NAMES && lease->letter.made + 1 >= AMQP_DELIVERIES_MAX)
         amqp_lease_move(d, lease, AMQP_TO_EXPIRED,
                         "the lease of its last delivery ended unsettled");
+    else if (lease->from < QUEUE_NAMES) /* this was a try */
+        amqp_lease_move(d, lease, AMQP_TO_COUNT, "");
     else
         amqp_lease_return(d, lease);
 }

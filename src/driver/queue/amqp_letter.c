@@ -210,8 +210,11 @@ static void read_counts(struct amqp_letter *ret, const amqp_table_t *headers, in
     made = made < 0 ? 0 : made > 1000 ? 1000 : made;
     /* How often a dead letter was looked at says nothing. */
     int64_t more = from >= QUEUE_NAMES ? 0 : again < 0 ? redelivered != 0 : again;
+    int64_t returned = number(find(headers, "x-sonde-returned"), 0);
+    returned = returned < 0 ? 0 : returned > 1000 ? 1000 : returned;
     ret->made = (int)made;
-    ret->delivery = (int)made + (int)(more > 1000 ? 1000 : more) + 1;
+    ret->returned = (int)returned + (int)(more > 1000 ? 1000 : more);
+    ret->delivery = ret->made + ret->returned + 1;
     ret->uncounted = from < QUEUE_NAMES && redelivered && again < 0;
     ret->published_ms = number(find(headers, "x-sonde-published"), now);
     if (ret->published_ms > now || ret->published_ms < 0) /* another machine's clock */
@@ -274,6 +277,8 @@ void amqp_letter_write(const struct amqp_letter *letter, int64_t expiration_ms, 
     memset(room, 0, sizeof *room);
     put_number(&room->headers[n++], "x-sonde-delivery", letter->made);
     put_number(&room->headers[n++], "x-sonde-published", letter->published_ms);
+    if (letter->returned)
+        put_number(&room->headers[n++], "x-sonde-returned", letter->returned);
     if (letter->queue >= 0)
         put_text(&room->headers[n++], "x-sonde-queue", queue_name(letter->queue));
     if (letter->history)

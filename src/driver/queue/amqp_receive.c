@@ -210,7 +210,7 @@ static int unfit(struct amqp_driver *d, struct amqp_lease *lease)
         d->delays[letter->delay_step[0]][letter->delay_step[1]] = AMQP_THERE;
     if (letter->defect)
         amqp_lease_move(d, lease, AMQP_TO_DEAD, letter->defect);
-    else if (letter->delivery > AMQP_DELIVERIES_MAX)
+    else if (letter->made >= AMQP_DELIVERIES_MAX || letter->returned > AMQP_RETURNS_MAX)
         amqp_lease_move(d, lease, AMQP_TO_EXPIRED, "its last delivery ended unsettled");
     else if (letter->published_ms + AMQP_TTL_MS <= time_steady_ms())
         amqp_lease_move(d, lease, AMQP_TO_EXPIRED, "it waited for longer than a day");

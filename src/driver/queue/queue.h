@@ -5,7 +5,9 @@
  * leased nobody else gets it; when its lease ends unsettled it comes back. No order. At most
  * QUEUE_MAX_RETRIES deliveries after the first, then it is a dead letter; older than its queue's
  * time to live, likewise. A delivery counts when it is made, so a message that kills its consumer
- * ends as a dead letter too. Bodies are small JSON texts (ids, not data). Threads: shared. */
+ * ends as a dead letter too (amqp: after 15 of them, because the broker does not tell a consumer
+ * that died from a connection that was cut). Bodies are small JSON texts (ids, not data). Threads:
+ * shared. */
 #ifndef SONDE_DRIVER_QUEUE_H
 #define SONDE_DRIVER_QUEUE_H
 

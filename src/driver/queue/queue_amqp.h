@@ -16,13 +16,16 @@
 #define AMQP_TTL_MS         ((int64_t)QUEUE_TTL_SECONDS * 1000)
 /* The broker's own count, a net behind ours: higher than any orderly life of a message needs. */
 #define AMQP_DELIVERY_LIMIT 20
-#define AMQP_HEARTBEAT_S    10
-#define AMQP_URLS_MAX       8
-#define AMQP_SLOTS_MAX      1000  /* threads that receive at once */
-#define AMQP_PENDING_MAX    65536 /* messages that wait for their confirm */
-#define AMQP_COMMANDS_MAX   4096  /* that callers have handed over */
-#define AMQP_DEAD_MAX       10000 /* dead letters looked at in one go */
-#define AMQP_STEPS          13    /* delay queues of each queue */
+/* A lost connection says little about the messages that were on it, so it is no try; what ends one
+ * process after the other does it so often. */
+#define AMQP_RETURNS_MAX  15
+#define AMQP_HEARTBEAT_S  10
+#define AMQP_URLS_MAX     8
+#define AMQP_SLOTS_MAX    1000  /* threads that receive at once */
+#define AMQP_PENDING_MAX  65536 /* messages that wait for their confirm */
+#define AMQP_COMMANDS_MAX 4096  /* that callers have handed over */
+#define AMQP_DEAD_MAX     10000 /* dead letters looked at in one go */
+#define AMQP_STEPS        13    /* delay queues of each queue */
 
 /* Behind QUEUE_NAMES, whose indices are the same here. */
 enum { AMQP_DLQ = QUEUE_NAMES, AMQP_EXPIRED, AMQP_REPORT, AMQP_QUEUES };
@@ -45,7 +48,9 @@ enum err_code amqp_urls_parse(const char *text, const char *password,
 struct amqp_letter {
     char id[ID_TEXT];
     int queue;     /* the work queue that it is of; -1: nobody knows */
-    int made;      /* deliveries before it was put where it stood */
+    int made;      /* tries that ended before it was put where it stood */
+    int returned;  /* times that it came back because a connection ended: the broker's end, the
+                      network's, or its consumer's */
     int delivery;  /* this one's number, as far as the broker tells */
     int uncounted; /* it came before, and the broker does not count: a classic queue */
     int64_t published_ms, died_ms;

@@ -135,6 +135,8 @@ static void deliveries_are_added_up(void **state)
     list[1].value.value.i64 = 1;
     struct amqp_letter letter = read_with(list, 2, amqp_cstring_bytes("{}"), 0, 1);
     assert_int_equal(letter.delivery, 4);
+    assert_int_equal(letter.made, 2); /* tries */
+    assert_int_equal(letter.returned, 1);
     assert_false(letter.uncounted);
     amqp_letter_done(&letter);
     /* A classic queue tells only that it came before. */

@@ -248,7 +248,7 @@ static void wrong_settings_are_told(void **state)
     refused(url, "s3cret", NULL, ERR_PERMISSION, "wrong name or password");
     refused(user, NULL, NULL, ERR_PERMISSION, "nobody");
     refused(vhost, NULL, NULL, ERR_USAGE, "virtual host \"nowhere\"");
-    refused("amqp://u:s3cret@127.0.0.1:1", NULL, NULL, ERR_UNAVAILABLE, "see that it runs");
+    refused("amqp://u:s3cret@127.0.0.1:1", NULL, NULL, ERR_UNAVAILABLE, "nobody listens there");
     refused("amqp://u:s3cret@no-such-host.invalid", NULL, NULL, ERR_UNAVAILABLE, "no-such-host");
     refused("kafka://x", NULL, NULL, ERR_USAGE, "amqp://");
     /* The second address answers. */
