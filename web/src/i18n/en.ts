@@ -204,7 +204,6 @@ export const en = {
     misses: "Synthetic missed",
     name: (by: string, name: string) =>
       by === "duration" ? name.replace("-", "–") : by === "channel" ? (name === "narrow band" ? "telephone band" : "full band") : `compressed as ${codec(name)}`,
-    range: (low: number, high: number) => `${Math.round(low * 100)}–${Math.round(high * 100)}`,
     interval: (low: number, high: number, count: number) =>
       `Between ${percent("en", low)} and ${percent("en", high)} with 95 % confidence, measured on ${number("en", count)} recordings.`,
     note: "Measured on recordings that the model never learned from; in brackets, the 95 % interval in per cent.",

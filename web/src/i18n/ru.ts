@@ -203,7 +203,6 @@ export const ru: Dict = {
     name: (by, name) =>
       by === "duration" ? name.replace("-", "–").replace(/ s$/, " с").replaceAll(".", ",")
       : by === "channel" ? (name === "narrow band" ? "телефонная полоса" : "полная полоса") : `сжатые ${codec(name)}`,
-    range: (low, high) => `${Math.round(low * 100)}–${Math.round(high * 100)}`,
     interval: (low, high, count) =>
       `От ${percent("ru", low)} до ${percent("ru", high)} с доверием 95 %, измерено на ${number("ru", count)} записях.`,
     note: "Измерено на записях, на которых модель не училась; в скобках – 95-процентный интервал в процентах.",

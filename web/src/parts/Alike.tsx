@@ -7,7 +7,7 @@ export function Alike({ result }: { result: Result }) {
   const rates = result.rates ?? [];
   if (!rates.length || result.verdict === "inconclusive") return null;
   const cell = (value: number, low: number, high: number, count: number) => (
-    <td><span title={t.alike.interval(low, high, count)}>{percent(value)} <span className="range">({t.alike.range(low, high)})</span></span></td>
+    <td><span title={t.alike.interval(low, high, count)}>{percent(value)} <span className="range">({Math.round(low * 100)}–{Math.round(high * 100)})</span></span></td>
   );
   const name = (rate: GroupRate) => t.alike.name(rate.by, rate.name);
   return (
