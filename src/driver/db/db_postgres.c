@@ -7,13 +7,14 @@
  * is lost on the way (a connection that died, a deferred constraint, a deadlock), nothing of it is
  * stored, and each member is run again on its own.
  *
- * A connection lost while committing. The transaction took its number when it began, so a new
- * connection can ask what became of it, as long as it leads to the same history of the log
- * (timeline). On another one, a replica's that was promoted, the number of a transaction that
- * arrived there too late may have been given to another: "committed" proves nothing then, and the
- * answer is ERR_UNCERTAIN. Where it was committed, an empty durable commit behind it makes sure
- * that it has also reached whatever synchronous_standby_names asks for. For this question the
- * server is waited for longer: not to know costs its caller more than the wait.
+ * A connection lost while committing. Each group first writes its number into the writer's own row
+ * of sonde_commits. A new connection takes the lock, so that whatever is left of the lost one has
+ * ended, and looks: the number is there, or nothing of the group is. That is so as well on a server
+ * that crashed, and on a replica that was promoted (where the number of a transaction would prove
+ * nothing: what had not reached the log is given again). Where it was committed, an empty durable
+ * commit behind it makes sure that it has also reached whatever synchronous_standby_names asks for.
+ * For this question the server is waited for longer: not to know costs its caller more than the
+ * wait.
  *
  * A server that goes away is waited for for two seconds, so that a restart is a pause; after that
  * callers get their error at once, between tries to reach it.
@@ -25,11 +26,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../../base/id.h"
 #include "../../base/mem.h"
 #include "../../os/clock.h"
 
 #define LOCK_KEY "499967849573" /* "sonde" as a number */
-#define XID_MAX  24
 
 enum outcome {
     TOGETHER_SETTLED, /* every member has its answer */
@@ -77,25 +78,23 @@ static enum err_code need_writer(struct postgres *p, double grace_s, struct err 
     return ERR_OK;
 }
 
-/* Takes the lock and the transaction's number. */
-static enum err_code begin(struct postgres *p, struct db_write **list, size_t n, char xid[XID_MAX],
-                           struct err *err)
+/* Takes the lock and notes the group's number. */
+static enum err_code begin(struct postgres *p, struct db_write **list, size_t n, struct err *err)
 {
     int durable = 0;
-    char sql[256];
+    char sql[512];
     for (size_t i = 0; i < n; i++)
         durable |= list[i]->durability == DB_DURABLE;
     pg_refresh(p->writer);
     snprintf(sql, sizeof sql,
              "BEGIN ISOLATION LEVEL READ COMMITTED;%s SELECT pg_advisory_xact_lock(" LOCK_KEY
-             ");%s SELECT pg_current_xact_id()::text", /* the answer to the last is read */
-             durable ? "" : " SET LOCAL synchronous_commit = off;",
-             n > 1 ? " SELECT pg_current_xact_id(); SAVEPOINT member;" : "");
-    PGresult *res = NULL;
-    enum err_code code = pg_run(p->writer, sql, &res, err);
-    if (!code)
-        snprintf(xid, XID_MAX, "%s", PQgetvalue(res, 0, 0));
-    PQclear(res);
+             "); INSERT INTO sonde_commits (writer, number, at) VALUES ('%s', %lld, now()) "
+             "ON CONFLICT (writer) DO UPDATE SET number = excluded.number, at = excluded.at;%s",
+             durable ? "" : " SET LOCAL synchronous_commit = off;", p->mark, (long long)++p->number,
+             n > 1 ? " SAVEPOINT member;" : "");
+    enum err_code code = pg_run(p->writer, sql, NULL, err);
+    if (code)
+        p->marks_there = 0; /* perhaps it is another database by now */
     return code;
 }
 
@@ -107,48 +106,51 @@ static void roll_back(struct postgres *p)
         p->writer->lost = 1;
 }
 
+/* Rows of writers that ended long ago go. */
+static enum err_code make_marks(struct postgres *p, struct err *err)
+{
+    if (p->marks_there)
+        return ERR_OK;
+    enum err_code code =
+        pg_run(p->writer,
+               "BEGIN; SELECT pg_advisory_xact_lock(" LOCK_KEY "); CREATE TABLE IF NOT EXISTS "
+               "sonde_commits (writer TEXT PRIMARY KEY, number BIGINT NOT NULL, at TIMESTAMPTZ NOT "
+               "NULL); DELETE FROM sonde_commits WHERE at < now() - interval '1 day'; COMMIT",
+               NULL, err);
+    p->marks_there = !code;
+    return code;
+}
+
 /* --- a commit that was not confirmed -------------------------------------------------------- */
 
 enum fate { FATE_UNKNOWN, FATE_COMMITTED, FATE_ABORTED };
 
-/* Asks until the server's own end of the lost connection has ended, too. */
-static enum fate ask_fate(struct postgres *p, const char *xid)
+static enum fate find_fate(struct postgres *p)
 {
-    char sql[128];
-    snprintf(sql, sizeof sql, "SELECT pg_xact_status('%s'::xid8)", xid);
-    for (double until = clock_seconds() + PG_IDLE_S; clock_seconds() < until; pause_s(p, 0.1)) {
-        PGresult *res = NULL;
-        if (pg_run(p->writer, sql, &res, NULL))
-            return FATE_UNKNOWN;
-        const char *status = PQgetvalue(res, 0, 0);
-        enum fate fate = !strcmp(status, "committed") ? FATE_COMMITTED
-                         : !strcmp(status, "aborted") ? FATE_ABORTED
-                                                      : FATE_UNKNOWN;
-        int in_progress = !strcmp(status, "in progress");
-        PQclear(res);
-        if (!in_progress)
-            return fate;
-    }
-    return FATE_UNKNOWN;
-}
-
-static enum fate find_fate(struct postgres *p, const char *xid)
-{
-    char timeline[sizeof p->writer->timeline];
+    char sql[256];
     struct err err;
-    snprintf(timeline, sizeof timeline, "%s", p->writer->timeline);
+    PGresult *res = NULL;
     p->writer->lost = 1;
     if (need_writer(p, PG_FATE_S, &err))
         return FATE_UNKNOWN;
-    enum fate fate = ask_fate(p, xid);
-    if (fate != FATE_COMMITTED)
-        return fate;
-    if (strcmp(timeline, p->writer->timeline))
+    snprintf(sql, sizeof sql,
+             "BEGIN; SELECT pg_advisory_xact_lock(" LOCK_KEY
+             "); SELECT count(*) FROM sonde_commits WHERE writer = '%s' AND number = %lld",
+             p->mark, (long long)p->number);
+    if (pg_run(p->writer, sql, &res, NULL)) {
+        PQclear(res);
+        roll_back(p);
         return FATE_UNKNOWN;
-    if (pg_run(p->writer, "BEGIN; SELECT pg_logical_emit_message(true, 'sonde', ''); COMMIT", NULL,
-               NULL))
+    }
+    int there = !strcmp(PQgetvalue(res, 0, 0), "1");
+    PQclear(res);
+    if (pg_run(p->writer,
+               there ? "SELECT pg_logical_emit_message(true, 'sonde', ''); COMMIT" : "COMMIT", NULL,
+               NULL)) {
+        roll_back(p);
         return FATE_UNKNOWN;
-    return FATE_COMMITTED;
+    }
+    return there ? FATE_COMMITTED : FATE_ABORTED;
 }
 
 /* --- writing -------------------------------------------------------------------------------- */
@@ -210,8 +212,7 @@ static enum outcome settle_good(struct db_write **list, size_t n, enum err_code 
     return TOGETHER_SETTLED;
 }
 
-static enum outcome commit(struct postgres *p, struct db_write **list, size_t n, const char *xid,
-                           struct err *err)
+static enum outcome commit(struct postgres *p, struct db_write **list, size_t n, struct err *err)
 {
     PGresult *res = NULL;
     enum err_code code = pg_run(p->writer, "COMMIT", &res, err);
@@ -227,7 +228,7 @@ static enum outcome commit(struct postgres *p, struct db_write **list, size_t n,
         roll_back(p);
         return TOGETHER_LOST;
     }
-    switch (find_fate(p, xid)) {
+    switch (find_fate(p)) {
     case FATE_COMMITTED:
         return TOGETHER_SETTLED;
     case FATE_ABORTED:
@@ -243,7 +244,6 @@ static enum outcome commit(struct postgres *p, struct db_write **list, size_t n,
 static enum outcome run_together(struct postgres *p, struct db_write **list, size_t n,
                                  int *ret_again, struct err *err)
 {
-    char xid[XID_MAX] = "";
     int good = 0;
     *ret_again = 0;
     enum err_code code = need_writer(p, PG_GRACE_S, err);
@@ -251,7 +251,9 @@ static enum outcome run_together(struct postgres *p, struct db_write **list, siz
         db_group_settle(list, n, code, err);
         return TOGETHER_SETTLED;
     }
-    code = begin(p, list, n, xid, err);
+    code = make_marks(p, err);
+    if (!code)
+        code = begin(p, list, n, err);
     if (code) {
         *ret_again = p->writer->lost || p->writer->again;
         roll_back(p);
@@ -272,7 +274,7 @@ static enum outcome run_together(struct postgres *p, struct db_write **list, siz
         roll_back(p);
         return TOGETHER_SETTLED;
     }
-    enum outcome outcome = commit(p, list, n, xid, err);
+    enum outcome outcome = commit(p, list, n, err);
     *ret_again = !p->writer || p->writer->lost || p->writer->again || err->code == ERR_UNAVAILABLE;
     return outcome;
 }
@@ -346,6 +348,7 @@ static enum err_code postgres_open(const struct db_options *options, const char 
     p->readers.place = again;
     p->lock_ms = (int)((busy < 3600 ? busy : 3600) * 1000);
     p->random = (unsigned)clock_ns() ^ (unsigned)getpid();
+    id_new(p->mark);
     p->tx.base.driver = &db_driver_postgres;
     p->tx.begun = 1;
     pthread_mutex_init(&p->size_lock, NULL);

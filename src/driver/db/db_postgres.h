@@ -2,6 +2,7 @@
 #ifndef SONDE_DRIVER_DB_POSTGRES_H
 #define SONDE_DRIVER_DB_POSTGRES_H
 
+#include "../../base/id.h"
 #include "db_group.h"
 #include "pg_conn.h"
 
@@ -51,6 +52,9 @@ struct postgres {
     struct pg_backoff backoff;
     double down_since; /* 0: it is not */
     unsigned random;
+    char mark[ID_TEXT]; /* this writer's row of sonde_commits */
+    int64_t number;     /* of the latest group */
+    int marks_there;
 
     struct pg_pool readers;
 

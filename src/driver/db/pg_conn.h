@@ -60,7 +60,6 @@ struct pg_conn {
     int stale;         /* prepared statements no longer fit the schema */
     int sent;          /* statements of this transaction whose answers nobody has read */
     int draining;      /* a COMMIT was sent whose answer nobody has read */
-    char timeline[9];  /* of the server's history; "" on a replica */
     const char *where; /* place->where */
 };
 

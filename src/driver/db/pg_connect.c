@@ -123,15 +123,9 @@ static enum err_code configure(struct pg_conn *conn, enum pg_target target, int 
              "SET statement_timeout = '%ds'; SET lock_timeout = %d; "
              "SET idle_in_transaction_session_timeout = '%ds'; "
              "SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 2; "
-             "SET tcp_keepalives_count = 3; SET tcp_user_timeout = 9000; "
-             "SELECT CASE WHEN pg_is_in_recovery() THEN '' "
-             "ELSE left(pg_walfile_name(pg_current_wal_lsn()), 8) END",
+             "SET tcp_keepalives_count = 3; SET tcp_user_timeout = 9000",
              PG_STATEMENT_S, lock_ms, target == PG_WRITER ? PG_IDLE_S : 6 * PG_IDLE_S);
-    PGresult *res = NULL;
-    enum err_code code = pg_run(conn, sql, &res, err);
-    if (!code)
-        snprintf(conn->timeline, sizeof conn->timeline, "%s", PQgetvalue(res, 0, 0));
-    PQclear(res);
+    enum err_code code = pg_run(conn, sql, NULL, err);
     /* Where the server's system cannot, it only notices later that nobody waits any more. */
     if (!code && pg_run(conn, "SET client_connection_check_interval = '2s'", NULL, NULL) &&
         conn->lost)
