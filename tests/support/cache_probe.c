@@ -1,5 +1,5 @@
 /* Uses a cache from a few threads until its standard input ends, and compares every answer with
- * what it can be; tests/fault/redis.test.mjs breaks the server meanwhile.
+ * what it can be; tests/fault/redis.long.test.mjs breaks the server meanwhile.
  *   cache_probe URL [THREADS]        with SONDE_CACHE_PASSWORD, SONDE_CACHE_CA_FILE
  *   cache_probe URL --measure CALLS  CPU and time per get, one thread
  * Prints JSON lines: {"t":…,"ok":0|1,"error":…} when calls of the first thread start to fail or
