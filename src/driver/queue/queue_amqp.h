@@ -135,7 +135,7 @@ enum amqp_move {
     AMQP_TO_DEAD,
     AMQP_TO_RELEASE,
     AMQP_TO_EXPIRED,
-    AMQP_TO_COUNT,
+    AMQP_TO_COUNT, /* to where it was, with what was counted of it written down */
     AMQP_TO_RAISE
 };
 
