@@ -167,7 +167,7 @@ static int detect_list(const struct detect_options *options, struct walk_list *l
 {
     struct err err;
     struct engine engine;
-    if (engine_open(&options->engine, &engine, &err) != ERR_OK)
+    if (engine_open(options->engine.conf, &engine, &err) != ERR_OK)
         return cli_fail(err.code == ERR_USAGE ? EXIT_USAGE : EXIT_INCOMPLETE, &err);
     engine.stability = options->stability;
     struct output out = {.options = options, .detector = engine.detector, .color = wants_color()};

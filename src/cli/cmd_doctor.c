@@ -123,7 +123,7 @@ static void look_at_detector(struct examination *e)
     char text[128];
     if (!(e->settings.roles & ROLE_INFERENCE))
         return;
-    if (engine_open_parts(e->conf, 1, &engine, &err) != ERR_OK) {
+    if (engine_open(e->conf, &engine, &err) != ERR_OK) {
         doctor_say_error(e, "detector", &err);
         return;
     }

@@ -161,7 +161,7 @@ static int evaluate(const struct eval_options *options, const char *name,
     e.items = xalloc(manifest->count * sizeof *e.items);
     for (size_t i = 0; i < manifest->count; i++)
         paths[i] = manifest_row_path(manifest, &manifest->rows[i]);
-    enum err_code rc = engine_open(&options->engine, &engine, &err);
+    enum err_code rc = engine_open(options->engine.conf, &engine, &err);
     if (rc == ERR_OK) {
         progress_start(manifest->count, options->engine.quiet);
         rc = batch_run(&engine, paths, manifest->count, take, &e, &err);

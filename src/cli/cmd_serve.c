@@ -97,7 +97,7 @@ static void warn_of_missing_roles(const struct conf *conf, const struct app_sett
                   LOG_T("labels.role", conf_text(conf, CONF_SERVER_ROLE)));
 }
 
-/* The detector where its model is talked about, the decoder where recordings are. */
+/* The detector and the decoder where results are made, and where pictures of them are drawn. */
 static int run_roles(const struct conf *conf)
 {
     struct app_settings settings;
@@ -107,7 +107,7 @@ static int run_roles(const struct conf *conf)
     warn_of_missing_roles(conf, &settings);
     raise_file_limit();
     if ((settings.roles & (ROLE_UPLOAD | ROLE_INFERENCE)) &&
-        engine_open_parts(conf, settings.roles & ROLE_INFERENCE, &engine, &err) != ERR_OK)
+        engine_open(conf, &engine, &err) != ERR_OK)
         return cli_fail(err.code == ERR_USAGE ? EXIT_USAGE : EXIT_INCOMPLETE, &err);
     int code = servers_await(&settings);
     if (code == 0)

@@ -46,11 +46,7 @@ struct engine {
     int jobs;
     int stability; /* 1: batch_run adds the stability panel to each report */
 };
-enum err_code engine_open(const struct engine_options *options, struct engine *ret,
-                          struct err *err) MUST_CHECK;
-/* The same, with or without the decoder program: who only talks about the model needs none. */
-enum err_code engine_open_parts(const struct conf *conf, int with_decoder, struct engine *ret,
-                                struct err *err) MUST_CHECK;
+enum err_code engine_open(const struct conf *conf, struct engine *ret, struct err *err) MUST_CHECK;
 void engine_done(struct engine *engine);
 
 /* For _cleanup_. */

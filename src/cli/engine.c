@@ -19,8 +19,7 @@ void cli_conf_free(struct conf **conf)
     *conf = conf_free(*conf);
 }
 
-enum err_code engine_open_parts(const struct conf *conf, int with_decoder, struct engine *ret,
-                                struct err *err)
+enum err_code engine_open(const struct conf *conf, struct engine *ret, struct err *err)
 {
     const struct media_limits limits = {
         .max_bytes = conf_bytes(conf, CONF_DETECTOR_MAX_BYTES),
@@ -34,7 +33,7 @@ enum err_code engine_open_parts(const struct conf *conf, int with_decoder, struc
     enum nn_isa isa = NN_ISA_AUTO;
     enum err_code rc = nn_isa_choose(conf_text(conf, CONF_DETECTOR_ISA), &isa, err);
     /* The decoder program first: it starts while the weights are prepared. */
-    if (rc == ERR_OK && with_decoder)
+    if (rc == ERR_OK)
         rc = media_service_new(NULL, &limits, &engine.media, err);
     if (rc == ERR_OK)
         rc = detector_new(conf_text(conf, CONF_DETECTOR_MODEL), isa, &engine.detector, err);
@@ -46,11 +45,6 @@ enum err_code engine_open_parts(const struct conf *conf, int with_decoder, struc
     }
     *ret = engine;
     return ERR_OK;
-}
-
-enum err_code engine_open(const struct engine_options *options, struct engine *ret, struct err *err)
-{
-    return engine_open_parts(options->conf, 1, ret, err);
 }
 
 void engine_done(struct engine *engine)

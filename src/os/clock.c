@@ -1,4 +1,4 @@
-/* The monotonic clock. Any thread. */
+/* The clocks. Any thread. */
 #include "clock.h"
 
 #include <time.h>
@@ -13,4 +13,11 @@ uint64_t clock_ns(void)
 double clock_seconds(void)
 {
     return (double)clock_ns() * 1e-9;
+}
+
+double clock_thread(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+    return (double)ts.tv_sec + (double)ts.tv_nsec * 1e-9;
 }

@@ -63,8 +63,8 @@ enum err_code blobs_copy_picture(struct app *app, const char *analysis_id, struc
     blobs_drop_picture(app, analysis_id); /* deleted meanwhile */
     if (rc == ERR_OK || rc == ERR_NO_SUCH)
         return ERR_OK;
-    /* Where there is no other picture to fall back on, it is worth another try. */
-    if (app->shared && (rc == ERR_UNAVAILABLE || rc == ERR_BUSY))
+    /* It may be the only one: that is worth another try. */
+    if (rc == ERR_UNAVAILABLE || rc == ERR_BUSY)
         return rc;
     log_error(LOG_LEVEL_WARN, "a picture could not be copied", err,
               LOG_T("labels.analysis", analysis_id));

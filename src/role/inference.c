@@ -224,7 +224,7 @@ static enum err_code judge(struct hearing *h, const struct store_analysis *a, in
         return rc;
     metric_observe(metric_get(METRIC_STAGE_SECONDS, "fetch", NULL, NULL),
                    clock_seconds() - started);
-    double heard = clock_seconds();
+    double heard = clock_seconds(), cpu = clock_thread();
     picture_reset(h->me->picture);
     analysis_draw(h->me->analysis, h->me->picture);
     rc = detect_file(h->me->analysis, app->media, fd, hear, h, &report.detection, &report.media,
@@ -232,14 +232,13 @@ static enum err_code judge(struct hearing *h, const struct store_analysis *a, in
     analysis_draw(h->me->analysis, NULL);
     double done = clock_seconds();
     metric_observe(metric_get(METRIC_STAGE_SECONDS, "analyse", NULL, NULL), done - heard);
+    metric_add(metric_get(METRIC_ANALYSE_CPU, NULL, NULL, NULL), clock_thread() - cpu);
     if (rc != ERR_OK) {
         *ret_input = rc != ERR_CANCELLED && !err_retryable(rc);
         return rc;
     }
     int stale = 0;
-    /* Where others answer those who ask, they may have no decoder to draw it with. */
-    if (app->settings.keep_audio_days == 0 || report.detection.duration_s > BLOBS_DRAW_SECONDS ||
-        app->shared)
+    if (app->settings.keep_audio_days == 0 || report.detection.duration_s > BLOBS_DRAW_SECONDS)
         rc = blobs_put_picture(app, a->id,
                                picture_text(h->me->picture, report.detection.duration_s), err);
     if (rc == ERR_OK)

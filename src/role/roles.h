@@ -140,8 +140,7 @@ enum err_code blobs_put_picture(struct app *app, const char *analysis_id, char *
  * there: that takes less than a tenth of a second, and most are never asked for. */
 #define BLOBS_DRAW_SECONDS 60.0
 /* The copy of an answer brings the stored picture along, so that deleting the first does not take
- * it away. An error only where it is worth another try: the storage of a process that cannot draw
- * it anew is away. */
+ * it away. An error only where it is worth another try: the storage is away. */
 enum err_code blobs_copy_picture(struct app *app, const char *analysis_id,
                                  struct err *err) MUST_CHECK;
 /* When the analysis was deleted before its picture was stored: that one goes, too. */

@@ -78,7 +78,7 @@ test('waiting for an answer works whoever works it out', { skip }, async () => {
   const reply = await upload(b, fresh(), { wait: 30 });
   assert.equal(reply.status, 200, reply.text);
   assert.equal(reply.body.verdict, right.verdict);
-  const picture = await ask(a, reply.body.links.picture); // by a process that has no decoder
+  const picture = await ask(a, reply.body.links.picture); // drawn by a process that judges nothing
   assert.equal(picture.status, 200, picture.text);
 });
 

@@ -326,6 +326,9 @@ class Load {
       }
     }
     await this.checkStores(all);
+    // Pictures of short recordings, as all here are, are drawn when somebody asks.
+    for (const a of all.filter((one) => one.status === 'done').slice(0, 3))
+      assert.equal((await ask(this.uploads[0], `/api/v1/analyses/${a.id}/picture`)).status, 200, `the picture of ${a.id}`);
     await this.checkListeners(byName);
     this.checked = all.length;
   }
@@ -340,7 +343,6 @@ class Load {
     const keys = async (bucket) => (await c.objects(bucket)).map((o) => o.key.split('/').at(-1));
     const raw = new Set(await keys('sonde-raw')), pictures = new Set(await keys('sonde-processed'));
     assert.deepEqual(await this.absent('sonde-raw', [...rows].filter((id) => !raw.has(id))), [], 'rows without a recording');
-    assert.deepEqual(await this.absent('sonde-processed', done.filter((id) => !pictures.has(id))), [], 'done without a picture');
     // A process that was killed between storing and accepting leaves a file; the keeper removes it when it is an hour old.
     this.orphans = { raw: [...raw].filter((id) => !rows.has(id)), pictures: [...pictures].filter((id) => !done.includes(id)) };
     const answers = this.account.counts.lost + this.account.counts.refused + this.account.counts.unknown;
