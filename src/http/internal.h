@@ -150,6 +150,7 @@ struct conn {
     uint64_t probe_ns, probe_bytes;   /* received when last looked at while idle */
     uint32_t probe_requests;
     uint64_t head_ns; /* when a head was seen to have begun; 0 = not */
+    uint64_t cut_ns;
     char peer[INET6_ADDRSTRLEN];
 };
 struct watch;
@@ -193,6 +194,26 @@ enum err_code static_reply(struct http_request *request, struct err *err) MUST_C
 enum err_code listen_open(const char *text, int *ret_fd, int *ret_port, char **ret_host,
                           int *ret_any, struct err *err) MUST_CHECK;
 
+/* --- accept.c ----------------------------------------------------------------------------------
+ */
+
+struct accept_config {
+    int fd; /* listens, does not block */
+    struct MHD_Daemon *const *loops;
+    int n_loops, max_connections, max_per_ip;
+};
+struct acceptor;
+/* Takes over fd, also when it fails; the loops outlive the thread (acceptor_stop). */
+enum err_code acceptor_new(const struct accept_config *config, struct acceptor **ret,
+                           struct err *err) MUST_CHECK;
+enum err_code acceptor_start(struct acceptor *acceptor, struct err *err) MUST_CHECK;
+/* A connection of this address is gone. Any thread. */
+void acceptor_ended(struct acceptor *acceptor, const struct sockaddr *address);
+/* From here on connections are refused. Once more is fine. */
+void acceptor_stop(struct acceptor *acceptor);
+/* After the loops, which tell of the ends. NULL is fine; returns NULL. */
+struct acceptor *acceptor_free(struct acceptor *acceptor);
+
 /* --- the server and a request ------------------------------------------------------------------
  */
 
@@ -205,11 +226,12 @@ struct series_cache {
 
 struct http_server {
     struct http_config config;
-    struct MHD_Daemon *daemon;
+    struct MHD_Daemon **loops; /* config.loops of them, each on its thread */
+    struct acceptor *acceptor;
     struct route_table *table;
     struct guard *guard;
     struct watch *watch;
-    int listen_fd, port;
+    int port;
     char *host, *url;
     _Atomic int stopping;
     _Atomic int64_t active;      /* requests that MHD told us of and that have not ended */

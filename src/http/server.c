@@ -1,5 +1,5 @@
-/* Starting and stopping the server: libmicrohttpd with epoll on a few threads, our own listening
- * socket, a thread that watches the connections.
+/* Starting and stopping the server: a few libmicrohttpds, each with epoll on a thread, one thread
+ * that takes connections in (accept.c), one that watches them (watch.c).
  *
  * Who frees what: a connection's entry ends with libmicrohttpd's notice of its end, a request with
  * the notice of its completion, the server in http_server_stop, when both have happened for all.
@@ -33,6 +33,9 @@ static void on_connection(void *cls, struct MHD_Connection *mhd, void **context,
     } else if (*context) {
         watch_remove(server->watch, *context);
         *context = NULL;
+        acceptor_ended(
+            server->acceptor,
+            MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS)->client_addr);
     }
 }
 
@@ -75,36 +78,49 @@ static void set_defaults(struct http_config *config)
         config->min_body_rate = 500;
 }
 
-static enum err_code start_daemon(struct http_server *server, struct err *err)
+static struct MHD_Daemon *start_loop(struct http_server *server)
 {
     const struct http_config *config = &server->config;
-    unsigned flags =
-        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ITC | MHD_ALLOW_SUSPEND_RESUME | MHD_ALLOW_UPGRADE;
+    unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_NO_LISTEN_SOCKET | MHD_USE_ITC |
+                     MHD_ALLOW_SUSPEND_RESUME | MHD_ALLOW_UPGRADE;
     unsigned idle = config->idle_s < 1 ? 1 : (unsigned)(config->idle_s + 0.5);
-    struct MHD_OptionItem threads[] = {
-        {config->loops > 1 ? MHD_OPTION_THREAD_POOL_SIZE : MHD_OPTION_END, config->loops, NULL},
-        {MHD_OPTION_END, 0, NULL}};
-    server->daemon = MHD_start_daemon(
-        flags, 0, NULL, NULL, life_access, server, MHD_OPTION_LISTEN_SOCKET, server->listen_fd,
-        MHD_OPTION_ARRAY, threads, MHD_OPTION_NOTIFY_COMPLETED, life_completed, server,
-        MHD_OPTION_NOTIFY_CONNECTION, on_connection, server, MHD_OPTION_URI_LOG_CALLBACK,
+    return MHD_start_daemon(
+        flags, 0, NULL, NULL, life_access, server, MHD_OPTION_NOTIFY_COMPLETED, life_completed,
+        server, MHD_OPTION_NOTIFY_CONNECTION, on_connection, server, MHD_OPTION_URI_LOG_CALLBACK,
         life_target, server, MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)POOL_SIZE, MHD_OPTION_CONNECTION_LIMIT,
-        (unsigned)config->max_connections, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
-        (unsigned)(config->max_per_ip > 0 ? config->max_per_ip : 0), MHD_OPTION_CONNECTION_TIMEOUT,
-        idle, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
-    if (!server->daemon)
-        return err_set(err, ERR_NO_MEMORY, "the HTTP server could not start");
-    return ERR_OK;
+        (unsigned)config->max_connections, MHD_OPTION_CONNECTION_TIMEOUT, idle,
+        MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
+}
+
+static enum err_code start_loops(struct http_server *server, struct err *err)
+{
+    for (int i = 0; i < server->config.loops; i++) {
+        server->loops[i] = start_loop(server);
+        if (!server->loops[i])
+            return err_set(err, ERR_NO_MEMORY, "the HTTP server could not start");
+    }
+    return acceptor_start(server->acceptor, err);
+}
+
+/* Nobody is let in any more: acceptor_stop. Ends the connections that are left. */
+static void stop_loops(struct http_server *server)
+{
+    for (int i = 0; i < server->config.loops; i++)
+        if (server->loops[i])
+            MHD_stop_daemon(STEAL(server->loops[i]));
 }
 
 static struct http_server *server_free(struct http_server *server)
 {
+    if (server->acceptor)
+        acceptor_stop(server->acceptor);
+    stop_loops(server);
+    acceptor_free(server->acceptor);
     if (server->watch)
         metrics_unhook(server);
     watch_free(server->watch);
-    if (server->listen_fd >= 0)
-        close(server->listen_fd);
+    free(server->loops);
     route_table_free(server->table);
     guard_free(server->guard);
     free(server->series);
@@ -116,14 +132,26 @@ static struct http_server *server_free(struct http_server *server)
     return NULL;
 }
 
+static enum err_code listen_on(struct http_server *server, int *ret_any, struct err *err)
+{
+    struct http_config *config = &server->config;
+    struct accept_config accept = {.loops = server->loops,
+                                   .n_loops = config->loops,
+                                   .max_connections = config->max_connections,
+                                   .max_per_ip = config->max_per_ip};
+    enum err_code code =
+        listen_open(config->listen, &accept.fd, &server->port, &server->host, ret_any, err);
+    return code == ERR_OK ? acceptor_new(&accept, &server->acceptor, err) : code;
+}
+
 static enum err_code start(struct http_server *server, struct err *err)
 {
     struct http_config *config = &server->config;
     int any = 0;
+    server->loops = xalloc((size_t)config->loops * sizeof(struct MHD_Daemon *));
     enum err_code code = route_table_new(config->routes, config->n_routes, &server->table, err);
     if (code == ERR_OK)
-        code = listen_open(config->listen, &server->listen_fd, &server->port, &server->host, &any,
-                           err);
+        code = listen_on(server, &any, err);
     if (code == ERR_OK)
         code =
             watch_new(config->header_s, config->idle_s, config->min_body_rate, &server->watch, err);
@@ -134,7 +162,7 @@ static enum err_code start(struct http_server *server, struct err *err)
     server->series = xalloc((config->n_routes + 2) * sizeof *server->series);
     metrics_hook(fill_metrics, server);
     watch_on_turn(server->watch, on_turn, server);
-    return start_daemon(server, err);
+    return start_loops(server, err);
 }
 
 enum err_code http_server_start(const struct http_config *config, struct http_server **ret,
@@ -143,7 +171,6 @@ enum err_code http_server_start(const struct http_config *config, struct http_se
     struct http_server *server = xalloc(sizeof *server);
     pthread_condattr_t attr;
     server->config = *config;
-    server->listen_fd = -1;
     set_defaults(&server->config);
     pthread_mutex_init(&server->lock, NULL);
     pthread_condattr_init(&attr);
@@ -189,14 +216,12 @@ struct http_server *http_server_stop(struct http_server *server, double grace_s)
     if (!server)
         return NULL;
     atomic_store(&server->stopping, 1);
-    MHD_quiesce_daemon(server->daemon);
-    shutdown(server->listen_fd, SHUT_RDWR); /* or clients would still be queued by the kernel */
+    acceptor_stop(server->acceptor);
     wait_for_requests(server, clock_ns() + (uint64_t)(grace_s * 1e9));
     if (atomic_load(&server->active) > 0) {
         watch_cut_all(server->watch);
         run_cancel_parked(server);
     }
     wait_for_workers(server);
-    MHD_stop_daemon(server->daemon);
     return server_free(server);
 }

@@ -8,8 +8,11 @@
  * connections the kernel's count of received bytes tells it, asked for seldom.
  *
  * An offender's socket is shut down for reading; its I/O thread notices and ends it (life.c says
- * 408). Entries are added and removed by I/O threads; an entry's descriptor is open as long as it
- * is in the list, so under the lock it is safe to use. */
+ * 408). It need not notice: where a byte of the client comes at the same moment, the thread reads
+ * that and learns nothing of the rest. So it is told again at each turn, and after another header_s
+ * the socket is shut down for writing, too, which nobody overlooks. Entries are added and removed
+ * by I/O threads; an entry's descriptor is open as long as it is in the list, so under the lock it
+ * is safe to use. */
 #include "internal.h"
 
 #include <arpa/inet.h>
@@ -43,10 +46,19 @@ static uint64_t ns(double seconds)
     return (uint64_t)(seconds * 1e9);
 }
 
-static void cut(struct conn *conn)
+static void cut(struct conn *conn, uint64_t now)
 {
+    conn->cut_ns = now;
     atomic_store(&conn->cut, 1);
     shutdown(conn->fd, SHUT_RD);
+}
+
+/* One that has been cut and is still there. */
+static void cut_again(const struct watch *watch, struct conn *conn, uint64_t now)
+{
+    int phase = atomic_load(&conn->phase);
+    if (phase == CONN_IDLE || phase == CONN_HEAD || phase == CONN_BODY)
+        shutdown(conn->fd, now - conn->cut_ns > watch->header_ns ? SHUT_RDWR : SHUT_RD);
 }
 
 static uint64_t received(int fd)
@@ -64,7 +76,7 @@ static void look_at_idle(struct watch *watch, struct conn *conn, uint64_t now)
     uint32_t requests = atomic_load_explicit(&conn->requests, memory_order_relaxed);
     if (conn->head_ns && requests == conn->probe_requests) {
         if (now - conn->head_ns > watch->header_ns)
-            cut(conn);
+            cut(conn, now);
         return;
     }
     if (now - conn->probe_ns < watch->header_ns / 4 && requests == conn->probe_requests)
@@ -90,22 +102,24 @@ static void look_at_body(struct watch *watch, struct conn *conn, uint64_t now)
         return;
     double seconds = (double)(now - conn->window_ns) / 1e9;
     if ((double)(bytes - conn->window_bytes) < seconds * watch->min_body_rate)
-        cut(conn);
+        cut(conn, now);
     conn->window_ns = now;
     conn->window_bytes = bytes;
 }
 
 static void look_at(struct watch *watch, struct conn *conn, uint64_t now)
 {
-    if (atomic_load(&conn->cut))
+    if (atomic_load(&conn->cut)) {
+        cut_again(watch, conn, now);
         return;
+    }
     switch (atomic_load(&conn->phase)) {
     case CONN_IDLE:
         look_at_idle(watch, conn, now);
         break;
     case CONN_HEAD:
         if (now > atomic_load(&conn->since_ns) + watch->header_ns)
-            cut(conn);
+            cut(conn, now);
         break;
     case CONN_BODY:
         look_at_body(watch, conn, now);

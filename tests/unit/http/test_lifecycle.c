@@ -1,11 +1,15 @@
 /* http: waiting requests do not hold up others, deferral, slow clients, and how a server ends. */
 #include "../../support/cm.h"
 
+#include <errno.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -260,6 +264,33 @@ static void ends_slow_heads(void **state)
     site_stop(&site, 1);
 }
 
+/* A byte that comes at the very moment when a connection is cut does not save it. */
+static void ends_slow_heads_that_go_on(void **state)
+{
+    (void)state;
+    enum { MANY = 16, BYTES = 12000 /* the head would be too large a little later */ };
+    int fds[MANY], open = MANY;
+    site_start(&site, &(struct http_config){.header_s = 0.5});
+    for (int i = 0; i < MANY; i++)
+        fds[i] = ask_open("GET /loop HTTP/1.1\r\nHost: localhost\r\nx: ");
+    for (int n = 0; open > 0 && n < BYTES; n++) {
+        for (int i = 0; i < MANY; i++) {
+            if (fds[i] < 0)
+                continue;
+            (void)!send(fds[i], "x", 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+            ssize_t got = recv(fds[i], reply.head, sizeof reply.head, MSG_DONTWAIT);
+            if (got == 0 || (got < 0 && errno != EAGAIN)) {
+                close(fds[i]);
+                fds[i] = -1;
+                open--;
+            }
+        }
+        rest(0.0001);
+    }
+    assert_int_equal(open, 0);
+    site_stop(&site, 1);
+}
+
 static void ends_slow_bodies(void **state)
 {
     (void)state;
@@ -286,19 +317,90 @@ static void ends_slow_bodies(void **state)
     site_stop(&site, 1);
 }
 
+static int asks(int fd)
+{
+    reply.rest_size = 0;
+    raw_text(fd, GET("/loop"));
+    raw_read(fd, &reply, 0);
+    return reply.status;
+}
+
 static void limits_connections(void **state)
 {
     (void)state;
     site_start(&site, &(struct http_config){.max_per_ip = 3});
     int fds[4];
     for (int i = 0; i < 4; i++) {
-        fds[i] = ask_open(GET("/loop"));
-        reply.rest_size = 0;
-        raw_read(fds[i], &reply, 0);
-        assert_int_equal(reply.status, i < 3 ? 200 : 0);
+        fds[i] = raw_connect(site.port);
+        assert_int_equal(asks(fds[i]), i < 3 ? 200 : 0);
+    }
+    for (int round = 0; round < 3; round++) { /* who goes makes room */
+        close(fds[round]);
+        fds[round] = -1;
+        for (int i = 0; i < 200 && fds[round] < 0; i++) {
+            rest(0.01);
+            int fd = raw_connect(site.port);
+            if (asks(fd) == 200)
+                fds[round] = fd;
+            else
+                close(fd);
+        }
+        assert_true(fds[round] >= 0);
     }
     for (int i = 0; i < 4; i++)
         close(fds[i]);
+    site_stop(&site, 1);
+}
+
+static void further_connections_wait(void **state)
+{
+    (void)state;
+    site_start(&site, &(struct http_config){.max_connections = 3});
+    int fds[3];
+    for (int i = 0; i < 3; i++) {
+        fds[i] = raw_connect(site.port);
+        assert_int_equal(asks(fds[i]), 200);
+    }
+    int waits = ask_open(GET("/loop"));
+    rest(0.3);
+    assert_int_equal(recv(waits, reply.head, 1, MSG_DONTWAIT), -1); /* open, and no answer */
+    assert_int_equal(errno, EAGAIN);
+    close(fds[1]);
+    raw_read(waits, &reply, 0);
+    assert_int_equal(reply.status, 200);
+    assert_int_equal(asks(fds[2]), 200); /* the others were not disturbed */
+    close(fds[0]);
+    close(fds[2]);
+    close(waits);
+    site_stop(&site, 1);
+}
+
+static void waits_for_descriptors(void **state)
+{
+    (void)state;
+    struct rlimit all, none;
+    site_start(&site, NULL);
+    int fd = raw_connect(site.port);
+    assert_int_equal(asks(fd), 200);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &all), 0);
+    int late = socket(AF_INET, SOCK_STREAM, 0);
+    none = (struct rlimit){.rlim_cur = 3, .rlim_max = all.rlim_max};
+    struct sockaddr_in to = {.sin_family = AF_INET,
+                             .sin_port = htons((uint16_t)site.port),
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    int failed = connect(late, (struct sockaddr *)&to, sizeof to);
+    raw_text(late, GET("/loop"));
+    rest(0.3);
+    int kept = asks(fd);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &all), 0);
+    assert_int_equal(failed, 0);
+    assert_int_equal(kept, 200); /* who is in goes on */
+    reply.rest_size = 0;
+    raw_read(late, &reply, 0);
+    assert_int_equal(reply.status, 200);
+    close(late);
+    close(fd);
     site_stop(&site, 1);
 }
 
@@ -312,8 +414,11 @@ int main(void)
         cmocka_unit_test(stops_gracefully),
         cmocka_unit_test(stops_under_load),
         cmocka_unit_test(ends_slow_heads),
+        cmocka_unit_test(ends_slow_heads_that_go_on),
         cmocka_unit_test(ends_slow_bodies),
         cmocka_unit_test(limits_connections),
+        cmocka_unit_test(further_connections_wait),
+        cmocka_unit_test(waits_for_descriptors),
     };
     return cmocka_run_group_tests(tests, NULL, finish);
 }
