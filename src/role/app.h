@@ -92,8 +92,11 @@ struct app {
 
     atomic_int draining; /* no new work, please: /readyz says so before the address closes */
     atomic_int stopping, relay_stop;
-    atomic_int leads;    /* this process is the one keeper at the moment */
-    struct bell changed; /* rung after every commit here that grew the outbox or the events */
+    atomic_int leads;          /* this process is the one keeper at the moment */
+    pthread_mutex_t told_lock; /* of told, events.c */
+    int64_t told; /* up to this event the sockets here were told, or are being told right now */
+    struct bell outbox;  /* rung after every commit here that grew the outbox */
+    struct bell changed; /* the same of the events */
     struct bell news;    /* and also after those of other processes */
     pthread_t relay_thread, events_thread, keeper_thread, tell_thread;
     struct consumers *consumers;

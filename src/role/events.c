@@ -24,6 +24,8 @@
 #define PUMP_BATCH     500
 #define NEWS_PAUSE_US  20000 /* between two looks on a shared database: others' commits are many */
 #define FORGET_MAX     10000
+#define CATCH_UP_MAX   50    /* readings of a hello; see greet */
+#define CATCH_UP_US    10000 /* between two of them, after the first few */
 #define CLOSE_TICKET   4401
 #define CLOSE_NO_HELLO 4408
 
@@ -156,32 +158,65 @@ static size_t tell(struct app *app, const struct seen *seen)
     return seen->count;
 }
 
+/* From now on a socket that joins must have read up to here: it may miss the telling. */
+static void set_told(struct app *app, int64_t id)
+{
+    pthread_mutex_lock(&app->told_lock);
+    app->told = id;
+    pthread_mutex_unlock(&app->told_lock);
+}
+
+/* The database's newest event is older than what was told: it was restored, or lost its last
+ * commits with a server. Its next numbers are those that were given before. */
+static void start_again(struct app *app, struct seen *seen)
+{
+    int64_t last;
+    if (store_last_event(app->db, &last, NULL) == ERR_OK && last < seen->last) {
+        log_event(LOG_LEVEL_WARN, "the database lost events that were told already",
+                  LOG_I("labels.told", seen->last), LOG_I("labels.last", last));
+        seen->last = last;
+        set_told(app, last);
+    }
+}
+
+/* What the store has noted since the last time: at most PUMP_BATCH events. */
+static void pump(struct app *app, struct seen *seen, struct forgetting *forgetting)
+{
+    static struct log_limit limit;
+    struct err err;
+    int complete = 1;
+    seen->count = 0;
+    if (store_events(app->db, seen->last, PUMP_BATCH, note, seen, &complete, &err) != ERR_OK) {
+        if (log_allowed(&limit, 10, NULL))
+            log_error(LOG_LEVEL_ERROR, "events cannot be read", &err);
+        return;
+    }
+    if (!complete && seen->count == 0)
+        start_again(app, seen);
+    if (seen->count == 0)
+        return;
+    for (size_t i = 0; i < seen->count; i++)
+        if (seen->list[i].deleted)
+            forget(app, forgetting, seen->list[i].analysis_id);
+    set_told(app, seen->last);
+    size_t told = tell(app, seen);
+    if (told < seen->count) { /* the rest again, and what was left out for it */
+        seen->last = seen->list[told].id - 1;
+        seen->count = 0;
+    }
+}
+
 void *events_run(void *ctx)
 {
     struct app *app = ctx;
     struct forgetting forgetting = {0};
     struct seen seen = {.app = app};
     uint64_t rung = 0;
-    struct err err;
-    while (store_last_event(app->db, &seen.last, &err) != ERR_OK && !atomic_load(&app->stopping))
+    while (store_last_event(app->db, &seen.last, NULL) != ERR_OK && !atomic_load(&app->stopping))
         bell_wait(&app->news, &rung, 1);
+    set_told(app, seen.last);
     while (!atomic_load(&app->stopping)) {
-        int complete = 1;
-        static struct log_limit limit;
-        seen.count = 0;
-        if (store_events(app->db, seen.last, PUMP_BATCH, note, &seen, &complete, &err) != ERR_OK) {
-            if (log_allowed(&limit, 10, NULL))
-                log_error(LOG_LEVEL_ERROR, "events cannot be read", &err);
-        } else {
-            for (size_t i = 0; i < seen.count; i++)
-                if (seen.list[i].deleted)
-                    forget(app, &forgetting, seen.list[i].analysis_id);
-            size_t told = tell(app, &seen);
-            if (told < seen.count) { /* the rest again, and what was left out for it */
-                seen.last = seen.list[told].id - 1;
-                seen.count = 0;
-            }
-        }
+        pump(app, &seen, &forgetting);
         forget_again(app, &forgetting);
         double next = waiters_tick(app->waiters, 1.0);
         if (seen.count < PUMP_BATCH) {
@@ -246,28 +281,56 @@ static enum err_code can_resume(struct app *app, int64_t after, int64_t last, in
     return store_events(app->db, after, 1, skip_event, NULL, ret, NULL);
 }
 
-/* Welcome, what was missed, then live. What happens while this runs is either in the second reading
- * or broadcast or both: the receiver tells by event_id. */
+/* Lets the socket hear what is told from now on, unless it has not read all that was told before.
+ */
+static int join(struct app *app, ws_id id, int64_t last)
+{
+    pthread_mutex_lock(&app->told_lock);
+    int ready = last >= app->told;
+    if (ready)
+        ws_subscribe(app->hub, id, 1);
+    pthread_mutex_unlock(&app->told_lock);
+    return ready;
+}
+
+/* Reads until nothing lies between what was sent and what will be told. */
+static enum err_code catch_up(struct app *app, ws_id id, struct resume *r)
+{
+    for (int i = 0; i < CATCH_UP_MAX && !atomic_load(&app->stopping); i++) {
+        enum err_code rc = send_missed(r);
+        if (rc != ERR_OK)
+            return rc;
+        if (join(app, id, r->last))
+            return ERR_OK;
+        if (i > 2) /* the event thread has not begun, or very much is going on */
+            usleep(CATCH_UP_US);
+    }
+    return atomic_load(&app->stopping) ? ERR_OK : ERR_BUSY; /* the hub ends it */
+}
+
+/* Welcome, what was missed, then live. Nothing is told before all that happened earlier was sent:
+ * a receiver that drops at any moment and comes again with the largest event_id it saw has missed
+ * nothing. It may hear something twice. */
 static void greet(struct app *app, ws_id id, int64_t after)
 {
     int64_t last = 0;
     int resumed = 0;
-    if (store_last_event(app->db, &last, NULL) != ERR_OK ||
-        can_resume(app, after, last, &resumed) != ERR_OK)
-        goto away;
-    json_t *json = json_object();
-    json_object_set_new(json, "type", json_string("welcome"));
-    json_object_set_new(json, "last_event_id", json_integer(last));
-    json_object_set_new(json, "resumed", json_boolean(resumed));
-    send_json(app->hub, id, json);
-    struct resume r = {app, id, resumed ? after : last, 0, ERR_OK};
-    if (send_missed(&r) != ERR_OK)
-        goto away;
-    ws_subscribe(app->hub, id, 1);
-    if (send_missed(&r) == ERR_OK)
-        return;
-away:
-    ws_close(app->hub, id, 1011, "the database does not answer");
+    enum err_code rc = store_last_event(app->db, &last, NULL);
+    if (rc == ERR_OK)
+        rc = can_resume(app, after, last, &resumed);
+    if (rc == ERR_OK) {
+        json_t *json = json_object();
+        json_object_set_new(json, "type", json_string("welcome"));
+        json_object_set_new(json, "last_event_id", json_integer(last));
+        json_object_set_new(json, "resumed", json_boolean(resumed));
+        send_json(app->hub, id, json);
+        struct resume r = {app, id, resumed ? after : last, 0, ERR_OK};
+        rc = catch_up(app, id, &r);
+    }
+    if (rc == ERR_BUSY)
+        ws_close(app->hub, id, 1013, "busy");
+    else if (rc != ERR_OK)
+        ws_close(app->hub, id, 1011, "the database does not answer");
 }
 
 static int ticket_ok(struct app *app, const char *ticket)
@@ -346,6 +409,8 @@ static void closed(void *ctx, ws_id id, void *context)
 enum err_code events_open(struct app *app, struct err *err)
 {
     static const struct ws_callbacks callbacks = {opened, message, closed};
+    pthread_mutex_init(&app->told_lock, NULL);
+    app->told = INT64_MAX; /* until the event thread knows where it begins */
     return ws_hub_new(&callbacks, app, PING_SECONDS, SOCKETS_MAX, &app->hub, err);
 }
 
