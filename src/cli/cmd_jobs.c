@@ -1,7 +1,10 @@
 /* `sonde jobs`: the queues, and the dead letters in them, of a data folder or of the servers that
- * the configuration names; sonde may be running. */
+ * the configuration names; sonde may be running. It opens the database and the queue only, so that
+ * a storage that is away, often the reason for the letters, keeps nobody from looking at them. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "../base/mem.h"
 #include "../base/time.h"
@@ -23,6 +26,49 @@ static const struct option_row rows[] = {
     {"json", 0, OPTION_FLAG, offsetof(struct jobs_options, json), NULL, NULL, 0, 0,
      "list: one JSON object per dead letter and line", NULL},
 };
+
+struct jobs {
+    struct db *db;
+    struct queue *queue;
+};
+
+static void jobs_close(struct jobs *jobs)
+{
+    jobs->queue = queue_close(jobs->queue);
+    jobs->db = db_close(jobs->db);
+}
+
+/* A database that is a file is not made here. */
+static enum err_code check_there(const char *db_url, const char *data, struct err *err)
+{
+    static const char scheme[] = "sqlite:";
+    const char *file = db_url + sizeof scheme - 1;
+    if (strncmp(db_url, scheme, sizeof scheme - 1) != 0 || access(file, F_OK) == 0)
+        return ERR_OK;
+    return err_set_errno(err, err_from_errno(errno), errno, "there is no sonde data in %s", data);
+}
+
+static enum err_code jobs_open(const struct app_settings *settings, struct jobs *ret,
+                               struct err *err)
+{
+    _cleanup_free_ char *file_url = xasprintf("sqlite:%s/sonde.db", settings->data);
+    struct db_options db = settings->db;
+    struct queue_options queue = settings->queue;
+    *ret = (struct jobs){0};
+    if (!db.url)
+        db.url = file_url;
+    if (!queue.url)
+        queue.url = "table:";
+    enum err_code rc = check_there(db.url, settings->data, err);
+    if (rc == ERR_OK)
+        rc = db_open(&db, &ret->db, err);
+    queue.db = ret->db;
+    if (rc == ERR_OK)
+        rc = queue_open(&queue, &ret->queue, err);
+    if (rc != ERR_OK)
+        jobs_close(ret);
+    return rc;
+}
 
 static const char *analysis_of(json_t *body)
 {
@@ -59,7 +105,7 @@ static int print_letter(void *ctx, const struct queue_dead_letter *letter)
     return 0;
 }
 
-static enum err_code list(struct app *app, const struct jobs_options *options, struct err *err)
+static enum err_code list(struct jobs *jobs, const struct jobs_options *options, struct err *err)
 {
     static const char *const names[] = {QUEUE_MEDICAL_DATA, QUEUE_ML_INFERENCE, QUEUE_STABILITY,
                                         QUEUE_WEBHOOK, QUEUE_DLQ};
@@ -67,7 +113,7 @@ static enum err_code list(struct app *app, const struct jobs_options *options, s
         printf("%-14s %8s %8s %8s %10s\n", "QUEUE", "READY", "DELAYED", "LEASED", "OLDEST");
     for (size_t i = 0; !options->json && i < ARRAY_LEN(names); i++) {
         struct queue_stats s;
-        enum err_code rc = queue_stats(app->queue, names[i], &s, err);
+        enum err_code rc = queue_stats(jobs->queue, names[i], &s, err);
         if (rc != ERR_OK)
             return rc;
         printf("%-14s %8llu %8llu %8llu %8.0f s\n", names[i], (unsigned long long)s.ready,
@@ -75,13 +121,13 @@ static enum err_code list(struct app *app, const struct jobs_options *options, s
     }
     if (!options->json)
         printf("\nDead letters:\n");
-    return queue_dead_list(app->queue, print_letter, (void *)(uintptr_t)options, err);
+    return queue_dead_list(jobs->queue, print_letter, (void *)(uintptr_t)options, err);
 }
 
 /* The analyses of the letters that are about to be tried again are open again first: a message
  * that finds its analysis failed is over. */
 struct reopening {
-    struct app *app;
+    struct jobs *jobs;
     const char *id;
 };
 
@@ -94,23 +140,23 @@ static int reopen(void *ctx, const struct queue_dead_letter *letter)
     const char *analysis = json_string_value(json_object_get(body, "analysis"));
     if (analysis && strcmp(letter->queue, QUEUE_STABILITY) != 0) {
         struct err err;
-        if (store_reopen(r->app->db, analysis, &err) != ERR_OK && err.code != ERR_NO_SUCH)
+        if (store_reopen(r->jobs->db, analysis, &err) != ERR_OK && err.code != ERR_NO_SUCH)
             cli_fail(EXIT_INCOMPLETE, &err);
     }
     json_decref(body);
     return 0;
 }
 
-static enum err_code settle(struct app *app, int retry, const char *id, struct err *err)
+static enum err_code settle(struct jobs *jobs, int retry, const char *id, struct err *err)
 {
     uint64_t count = 0;
-    struct reopening r = {app, id};
+    struct reopening r = {jobs, id};
     enum err_code rc = ERR_OK;
     if (retry)
-        rc = queue_dead_list(app->queue, reopen, &r, err);
+        rc = queue_dead_list(jobs->queue, reopen, &r, err);
     if (rc == ERR_OK)
-        rc = retry ? queue_dead_retry(app->queue, id, &count, err)
-                   : queue_dead_drop(app->queue, id, &count, err);
+        rc = retry ? queue_dead_retry(jobs->queue, id, &count, err)
+                   : queue_dead_drop(jobs->queue, id, &count, err);
     if (rc == ERR_OK && id && count == 0)
         rc = err_set(err, ERR_NO_SUCH, "there is no dead letter '%.60s'", id);
     if (rc == ERR_OK)
@@ -142,16 +188,16 @@ static int run(int argc, char **argv)
         err_set(&err, ERR_USAGE, "%s which? the id of a dead letter, or --all", verb);
         return cli_fail(EXIT_USAGE, &err);
     }
-    struct app app;
+    struct jobs jobs;
     struct app_settings settings;
     settings_load(&options.settings);
     if (settings_tell(conf) != 0)
         return EXIT_USAGE;
     settings_app(conf, &settings);
-    if (app_open_data(&settings, 0, 0, &app, &err) != ERR_OK)
+    if (jobs_open(&settings, &jobs, &err) != ERR_OK)
         return cli_fail(EXIT_INCOMPLETE, &err);
-    enum err_code rc = listing ? list(&app, &options, &err) : settle(&app, retry, id, &err);
-    app_close_data(&app);
+    enum err_code rc = listing ? list(&jobs, &options, &err) : settle(&jobs, retry, id, &err);
+    jobs_close(&jobs);
     return rc == ERR_OK ? 0 : cli_fail(EXIT_INCOMPLETE, &err);
 }
 

@@ -92,6 +92,8 @@ test('a job that fails each time becomes a dead letter; mended and tried again, 
   const shown = sonde(['jobs', ...data]);
   assert.equal(shown.code, 0);
   assert.match(shown.out, new RegExp(`${letter.id} .*analysis ${again.body.id}`));
+  const away = { SONDE_BLOB_URL: 's3://127.0.0.1:9', SONDE_BLOB_KEY_ID: 'k', SONDE_BLOB_SECRET: 's' }; // the storage matters to nobody who looks at letters
+  assert.deepEqual(sonde(['jobs', ...data], { env: away }), shown);
   const ill = sonde(['doctor', ...data]);
   assert.equal(ill.code, 3);
   assert.match(ill.out, /1 dead letter/);
