@@ -46,7 +46,7 @@ describe('compose.yaml', () => {
   test('knows no key that Compose does not know', () => {
     const known = { '': ['name', 'services', 'networks', 'volumes', 'configs', 'secrets'],
       service: ['image', 'build', 'user', 'command', 'entrypoint', 'environment', 'secrets', 'configs', 'ports', 'networks', 'volumes', 'tmpfs', 'restart',
-        'read_only', 'cap_drop', 'security_opt', 'logging', 'stop_grace_period', 'stop_signal', 'healthcheck', 'depends_on', 'deploy', 'hostname', 'shm_size'],
+        'read_only', 'cap_drop', 'security_opt', 'logging', 'stop_grace_period', 'stop_signal', 'healthcheck', 'depends_on', 'deploy', 'hostname', 'shm_size', 'ulimits'],
       healthcheck: ['test', 'interval', 'timeout', 'start_period', 'retries'], build: ['context', 'dockerfile', 'target'],
       mount: ['source', 'target'], volume: ['type', 'source', 'target'], limits: ['cpus', 'memory'] };
     const check = (what, object, list) => { for (const key of Object.keys(object)) assert.ok(list.includes(key), `${what}: ${key}`); };
@@ -81,6 +81,7 @@ describe('compose.yaml', () => {
       assert.match(s.deploy.resources.limits.memory, /^\d+[MG]$/, name);
       assert.match(s.deploy.resources.limits.cpus, /^\d+(\.\d+)?$/, name);
       assert.equal(s.restart, 'unless-stopped', name);
+      assert.deepEqual(s.ulimits, { core: 0 }, `${name}: a crash writes recordings to the disk`);
       assert.ok(s.logging.options['max-size'], `${name}: its log grows without end`);
       for (const one of s.tmpfs ?? []) assert.match(one, /^\/[a-z/-]+:size=\d+[mg](,|$)/, `${name}: ${one} has no size`);
     }
