@@ -177,11 +177,15 @@ static void fill_gauges(void *ctx)
 
 /* --- start */
 
-static void changed(void *ctx)
+static void changed(void *ctx, unsigned grown)
 {
     struct app *app = ctx;
-    bell_ring(&app->changed);
-    bell_ring(&app->news);
+    if (grown & STORE_GREW_OUTBOX)
+        bell_ring(&app->outbox);
+    if (grown & STORE_GREW_EVENTS) {
+        bell_ring(&app->changed);
+        bell_ring(&app->news);
+    }
 }
 
 static enum err_code open_rest(struct app *app, struct err *err)
@@ -290,6 +294,7 @@ enum err_code app_start(const struct app_settings *settings, struct detector *de
         name_model(app);
     id_new(app->instance);
     store_set_origin(app->instance);
+    bell_init(&app->outbox);
     bell_init(&app->changed);
     bell_init(&app->news);
     store_on_change(changed, app);
@@ -343,7 +348,7 @@ struct app *app_stop(struct app *app)
     join(&app->events_thread);
     join(&app->tell_thread);
     atomic_store(&app->relay_stop, 1);
-    bell_ring(&app->changed);
+    bell_ring(&app->outbox);
     join(&app->relay_thread);
     app->workers = pool_free(app->workers);
     app->cache = cache_close(app->cache); /* before the hub: what it hears goes there */
@@ -354,6 +359,7 @@ struct app *app_stop(struct app *app)
     app->polls = polls_free(app->polls);
     app->mail = mail_close(app->mail);
     json_decref(app->openapi);
+    bell_done(&app->outbox);
     bell_done(&app->changed);
     bell_done(&app->news);
     store_set_origin("");

@@ -319,7 +319,7 @@ void *keeper_run(void *ctx)
     uint64_t seen = 0;
     double lease_until = 0;
     unsigned led = 0;  /* seconds for which it has been the keeper */
-    struct bell pause; /* app.changed rings often: the keeper only watches the clock */
+    struct bell pause; /* bells ring often: the keeper only watches the clock */
     bell_init(&pause);
     for (unsigned second = 0; !atomic_load(&app->stopping); second++) {
         keeper_look(app);

@@ -71,12 +71,12 @@ void *relay_run(void *ctx)
         if (failed) {
             if (log_allowed(&limit, 10, NULL))
                 log_error(LOG_LEVEL_ERROR, "the outbox could not be moved; trying again", &err);
-            bell_wait(&app->changed, &seen, pause);
+            bell_wait(&app->outbox, &seen, pause);
             pause = pause < 5 ? pause * 2 : 5;
         } else {
             pause = 0.1;
             if (moved < BATCH)
-                bell_wait(&app->changed, &seen, 1.0);
+                bell_wait(&app->outbox, &seen, 1.0);
         }
     }
     size_t moved = BATCH;

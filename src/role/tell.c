@@ -1,6 +1,6 @@
 /* What other processes should know at once, by way of a shared cache's channels:
  *
- *   changed    <instance>                       the events or the outbox have grown: look
+ *   changed    <instance>                       the events have grown: look
  *   progress   {from, analysis, progress}       how far an analysis is that runs there
  *
  * Messages say that there is something to look at; who misses one looks a second later anyway. One

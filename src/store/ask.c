@@ -84,7 +84,7 @@ enum err_code store_tx_get(struct db_tx *tx, const char *id, struct store_analys
 enum err_code store_get(struct db *db, const char *id, struct store_analysis *ret, struct err *err)
 {
     _cleanup_(db_end) struct db_tx *tx = NULL;
-    enum err_code code = db_read_begin(db, &tx, err);
+    enum err_code code = db_read_begin_single(db, &tx, err);
     return code ? code : store_tx_get(tx, id, ret, err);
 }
 
@@ -94,7 +94,7 @@ enum err_code store_get_status(struct db *db, const char *id, struct store_analy
     _cleanup_(db_end) struct db_tx *tx = NULL;
     _cleanup_(db_rows_done) struct db_rows *rows = NULL;
     int found = 0;
-    enum err_code code = db_read_begin(db, &tx, err);
+    enum err_code code = db_read_begin_single(db, &tx, err);
     if (!code)
         code = store_first(tx,
                            "SELECT id, status, verdict, llr, p, error_code, error_text, "
@@ -125,7 +125,7 @@ static enum err_code get_text(struct db *db, const char *sql, const char *id, ch
     _cleanup_(db_end) struct db_tx *tx = NULL;
     _cleanup_(db_rows_done) struct db_rows *rows = NULL;
     int found = 0;
-    enum err_code code = db_read_begin(db, &tx, err);
+    enum err_code code = db_read_begin_single(db, &tx, err);
     if (!code)
         code = store_first(tx, sql, &rows, &found, err, DB_T(id));
     return code || !found ? code : store_take(rows, 0, ret, err);
@@ -146,7 +146,7 @@ enum err_code store_waiting(struct db *db, uint64_t *ret, struct err *err)
     _cleanup_(db_end) struct db_tx *tx = NULL;
     _cleanup_(db_rows_done) struct db_rows *rows = NULL;
     int found = 0;
-    enum err_code code = db_read_begin(db, &tx, err);
+    enum err_code code = db_read_begin_single(db, &tx, err);
     if (!code)
         code = store_first(tx, "SELECT value FROM counters WHERE name = ?1", &rows, &found, err,
                            DB_T("waiting"));

@@ -33,15 +33,20 @@ static enum err_code read_events(struct db *db, int64_t after, int limit, struct
     _cleanup_(db_rows_done) struct db_rows *rows = NULL;
     int64_t removed = 0, last = 0;
     int found = 0, n = 0;
-    enum err_code code = db_read_begin(db, &tx, err);
-    if (!code)
-        code = tx_bounds(tx, &removed, &last, err);
-    if (!code)
+    enum err_code code = db_read_begin_single(db, &tx, err);
+    if (!code) /* tx_bounds and the events; without events a row of NULLs beside the bounds */
         code = store_first(tx,
-                           "SELECT id, analysis_id, deleted FROM events WHERE id > ?1 "
-                           "ORDER BY id LIMIT ?2",
+                           "SELECT e.id, e.analysis_id, e.deleted, c.value, "
+                           "(SELECT MAX(id) FROM events) FROM counters c LEFT JOIN "
+                           "(SELECT id, analysis_id, deleted FROM events WHERE id > ?1 "
+                           "ORDER BY id LIMIT ?2) e ON TRUE "
+                           "WHERE c.name = 'events_removed' ORDER BY e.id",
                            &rows, &found, err, DB_I(after), DB_I(limit));
-    while (!code && found && n < limit) {
+    if (!code && found) {
+        removed = db_int(rows, 3);
+        last = db_int(rows, 4) > removed ? db_int(rows, 4) : removed;
+    }
+    while (!code && found && n < limit && !db_is_null(rows, 0)) {
         list[n].id = db_int(rows, 0);
         store_copy(list[n].analysis_id, sizeof list->analysis_id, rows, 1);
         list[n++].deleted = db_int(rows, 2) != 0;
@@ -73,7 +78,7 @@ enum err_code store_last_event(struct db *db, int64_t *ret, struct err *err)
 {
     _cleanup_(db_end) struct db_tx *tx = NULL;
     int64_t removed = 0;
-    enum err_code code = db_read_begin(db, &tx, err);
+    enum err_code code = db_read_begin_single(db, &tx, err);
     return code ? code : tx_bounds(tx, &removed, ret, err);
 }
 

@@ -16,6 +16,10 @@
 /* db_transact, then tells store_on_change's function. For changes that write events or outbox. */
 enum err_code store_write(struct db *db, enum db_durability durability, db_work *work, void *ctx,
                           struct err *err) MUST_CHECK;
+/* The same for one that knows better what it writes; `*grown` (enum store_grown) is read after the
+ * commit, so that the work can set it. */
+enum err_code store_write_grown(struct db *db, enum db_durability durability, db_work *work,
+                                void *ctx, const unsigned *grown, struct err *err) MUST_CHECK;
 /* As db_next, but *ret_found 1 or 0, and the error's code. */
 enum err_code store_next(struct db_rows *rows, int *ret_found, struct err *err) MUST_CHECK;
 /* A query's first row. */
@@ -42,9 +46,9 @@ enum err_code store_tx_outbox(struct db_tx *tx, const char *queue, const char *k
                               const char *traceparent, int64_t now, struct err *err) MUST_CHECK;
 /* Adds to the number of queued and running analyses. */
 enum err_code store_tx_waiting(struct db_tx *tx, int64_t by, struct err *err) MUST_CHECK;
-/* One delivery and its outbox row for each webhook. */
+/* One delivery and its outbox row for each webhook; *ret_rows: how many. */
 enum err_code store_tx_notify(struct db_tx *tx, const char *analysis_id, const char *type,
-                              int64_t now, struct err *err) MUST_CHECK;
+                              int64_t now, size_t *ret_rows, struct err *err) MUST_CHECK;
 /* After an analysis of the upload got final or was deleted: stamps settled_ms when none waits any
  * more; then, with drop_audio, its recording goes. */
 enum err_code store_tx_settle(struct db_tx *tx, const char *upload_id, int drop_audio, int64_t now,

@@ -45,7 +45,7 @@ enum err_code store_outbox_peek(struct db *db, const struct store_outbox_filter 
     int found = 0;
     size_t n = 0;
     *ret_n = 0;
-    enum err_code code = db_read_begin(db, &tx, err);
+    enum err_code code = db_read_begin_single(db, &tx, err);
     if (!code)
         code = query_rows(tx, filter, cap, &rows, &found, err);
     while (!code && found && n < cap) {
@@ -72,7 +72,7 @@ static enum err_code sent_work(struct db_tx *tx, void *ctx, struct err *err)
     const struct sent *s = ctx;
     enum err_code code = ERR_OK;
     for (size_t i = 0; !code && i < s->n; i++)
-        code = db_exec(tx, "DELETE FROM outbox WHERE number = ?1", NULL, err, DB_I(s->list[i].row));
+        code = db_send(tx, "DELETE FROM outbox WHERE number = ?1", err, DB_I(s->list[i].row));
     return code;
 }
 

@@ -220,9 +220,10 @@ enum err_code store_outbox_peek(struct db *db, const struct store_outbox_filter 
 enum err_code store_outbox_sent(struct db *db, const struct store_outbox_row *list, size_t n,
                                 struct err *err) MUST_CHECK;
 enum err_code store_outbox_count(struct db *db, uint64_t *ret, struct err *err) MUST_CHECK;
-/* A function that is told, on the committing thread, that the outbox or the events have grown. Set
- * it before other threads start. It must not block. */
-void store_on_change(void (*changed)(void *ctx), void *ctx);
+/* A function that is told, on the committing thread, what may have grown. Set it before other
+ * threads start. It must not block. */
+enum store_grown { STORE_GREW_OUTBOX = 1, STORE_GREW_EVENTS = 2 };
+void store_on_change(void (*changed)(void *ctx, unsigned grown), void *ctx);
 
 /* --- leases: what one process at a time does ------------------------------------------------- */
 

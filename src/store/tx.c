@@ -16,11 +16,11 @@
 #define TEXT_MAX        ((size_t)256 << 20) /* of one column; a day of speech makes 10 MB */
 
 /* Set once before other threads start. */
-static void (*on_change)(void *ctx);
+static void (*on_change)(void *ctx, unsigned grown);
 static void *on_change_ctx;
 static char own_origin[ID_TEXT];
 
-void store_on_change(void (*changed)(void *ctx), void *ctx)
+void store_on_change(void (*changed)(void *ctx, unsigned grown), void *ctx)
 {
     on_change = changed;
     on_change_ctx = ctx;
@@ -34,10 +34,17 @@ void store_set_origin(const char *origin)
 enum err_code store_write(struct db *db, enum db_durability durability, db_work *work, void *ctx,
                           struct err *err)
 {
+    static const unsigned both = STORE_GREW_OUTBOX | STORE_GREW_EVENTS;
+    return store_write_grown(db, durability, work, ctx, &both, err);
+}
+
+enum err_code store_write_grown(struct db *db, enum db_durability durability, db_work *work,
+                                void *ctx, const unsigned *grown, struct err *err)
+{
     enum err_code code = db_transact(db, durability, work, ctx, err);
     /* An uncertain one may be there: looking once too often costs little. */
-    if ((code == ERR_OK || code == ERR_UNCERTAIN) && on_change)
-        on_change(on_change_ctx);
+    if ((code == ERR_OK || code == ERR_UNCERTAIN) && on_change && *grown)
+        on_change(on_change_ctx, *grown);
     return code;
 }
 

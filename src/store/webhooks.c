@@ -22,7 +22,7 @@ static enum err_code add_delivery(struct db_tx *tx, const char *id, const char *
 }
 
 enum err_code store_tx_notify(struct db_tx *tx, const char *analysis_id, const char *type,
-                              int64_t now, struct err *err)
+                              int64_t now, size_t *ret_rows, struct err *err)
 {
     char webhooks[STORE_WEBHOOKS_MAX][ID_TEXT];
     size_t n = 0;
@@ -39,6 +39,7 @@ enum err_code store_tx_notify(struct db_tx *tx, const char *analysis_id, const c
         id_new(id);
         code = add_delivery(tx, id, webhooks[i], analysis_id, type, now, err);
     }
+    *ret_rows = n;
     return code;
 }
 

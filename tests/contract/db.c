@@ -346,6 +346,64 @@ static void a_reader_sees_one_snapshot(void **state)
     assert_int_equal(number("SELECT sum(x) FROM n"), 10);
 }
 
+static void reading_once(void **state)
+{
+    (void)state;
+    needs_a_database();
+    OK(run("CREATE TABLE n (x BIGINT)"));
+    for (int i = 0; i < 3; i++) {
+        struct db_tx *tx = NULL;
+        OK(run("INSERT INTO n (x) VALUES (7)"));
+        OK(db_read_begin_single(db, &tx, &err));
+        assert_int_equal(number_in(tx, "SELECT count(*) FROM n"), i + 1);
+        db_end(&tx);
+        OK(db_read_begin_single(db, &tx, &err)); /* a mistake ends with its reading */
+        struct db_rows *rows = NULL;
+        assert_int_not_equal(db_query(tx, "SELECT x FROM nowhere", &rows, &err), ERR_OK);
+        db_end(&tx);
+    }
+    pid_t child = fork();
+    if (!child) {
+        struct db_tx *tx = NULL;
+        alarm(10);
+        close(STDERR_FILENO);
+        signal(SIGABRT, SIG_DFL);
+        if (db_read_begin_single(db, &tx, &err) == ERR_OK &&
+            number_in(tx, "SELECT count(*) FROM n") == 3)
+            number_in(tx, "SELECT count(*) FROM n");
+        _exit(0);
+    }
+    int status = 0;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+}
+
+static enum err_code take_all(struct db_tx *tx, void *ctx, struct err *e)
+{
+    struct db_rows *rows = NULL;
+    int64_t *sum = ctx;
+    int there = 0;
+    *sum = 0;
+    enum err_code code =
+        db_query(tx, "UPDATE n SET x = x + 1 WHERE x < ?1 RETURNING x", &rows, e, DB_I(100));
+    while (!code && (there = db_next(rows, e)) == 1)
+        *sum += db_int(rows, 0);
+    db_rows_done(&rows);
+    return code ? code : there < 0 ? e->code : ERR_OK;
+}
+
+static void a_change_may_return_rows(void **state)
+{
+    (void)state;
+    needs_a_database();
+    int64_t sum = 0;
+    OK(run("CREATE TABLE n (x BIGINT)"));
+    OK(run("INSERT INTO n (x) VALUES (1), (2), (100)"));
+    OK(db_transact(db, DB_DURABLE, take_all, &sum, &err));
+    assert_int_equal(sum, 5);
+    assert_int_equal(number("SELECT sum(x) FROM n"), 105);
+}
+
 static void a_query_may_run_inside_of_itself(void **state)
 {
     (void)state;
@@ -655,6 +713,8 @@ int main(void)
         TEST(of_many_at_once_only_the_bad_fail),
         TEST(a_transaction_inside_of_another_is_a_bug),
         TEST(a_reader_sees_one_snapshot),
+        TEST(reading_once),
+        TEST(a_change_may_return_rows),
         TEST(a_query_may_run_inside_of_itself),
         TEST(sums_hold_while_money_moves),
         TEST(schema_changes_run_once),

@@ -174,12 +174,21 @@ static enum err_code begin_reading(struct db *db,
     (*ret)->db = db;
     (*ret)->started_ns = start;
     (*ret)->worst = ERR_OK;
+    (*ret)->single = (*ret)->queries = 0;
     return ERR_OK;
 }
 
 enum err_code db_read_begin(struct db *db, struct db_tx **ret, struct err *err)
 {
     return begin_reading(db, db->driver->read_begin, ret, err);
+}
+
+enum err_code db_read_begin_single(struct db *db, struct db_tx **ret, struct err *err)
+{
+    enum err_code code = begin_reading(db, db->driver->read_begin, ret, err);
+    if (!code)
+        (*ret)->single = 1;
+    return code;
 }
 
 enum err_code db_read_begin_stale(struct db *db, struct db_tx **ret, struct err *err)
@@ -232,6 +241,7 @@ enum err_code db_query_args(struct db_tx *tx, const char *sql, const struct db_a
                             struct db_rows **ret, struct err *err)
 {
     *ret = NULL;
+    assert((!tx->single || tx->queries++ == 0) && "one query was announced");
     return note(tx, tx->driver->query(tx, sql, args, n, ret, err));
 }
 

@@ -77,6 +77,9 @@ enum err_code db_transact(struct db *db, enum db_durability durability, db_work 
                           struct err *err) MUST_CHECK;
 
 enum err_code db_read_begin(struct db *db, struct db_tx **ret, struct err *err) MUST_CHECK;
+/* For one query and no more, which is its own snapshot: where the database is far, that is one
+ * journey. A second query in it is a programming error. */
+enum err_code db_read_begin_single(struct db *db, struct db_tx **ret, struct err *err) MUST_CHECK;
 /* A snapshot that may be up to replica_lag_s old: of a replica where there is one that keeps up,
  * else as above. For what nobody waits for: lists, counts. */
 enum err_code db_read_begin_stale(struct db *db, struct db_tx **ret, struct err *err) MUST_CHECK;

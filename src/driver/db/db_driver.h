@@ -15,6 +15,7 @@ struct db_tx {
     struct db *db;       /* set by the facade for reading */
     uint64_t started_ns; /* set by the facade for reading */
     enum err_code worst; /* the last failure of the database itself */
+    int single, queries; /* of db_read_begin_single */
 };
 struct db_rows {
     struct db_tx *tx;

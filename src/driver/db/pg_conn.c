@@ -350,7 +350,7 @@ static PGresult *send_all(struct pg_tx *tx, const char *name, int n, const struc
         conn->sent = 0;
         return piped_answers(conn, before + 1);
     }
-    if (!tx->reading || tx->begun)
+    if (!tx->reading || tx->begun || tx->base.single)
         return PQsendQueryPrepared(conn->pg, name, n, p->values, p->lengths, p->formats, 0)
                    ? all_answers(conn)
                    : NULL;

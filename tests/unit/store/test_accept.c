@@ -290,8 +290,10 @@ static void migrations_run_once_and_may_not_change(void **state)
 }
 
 static int changes;
-static void on_change(void *ctx)
+static unsigned last_grown;
+static void on_change(void *ctx, unsigned grown)
 {
+    last_grown = grown;
     assert_ptr_equal(ctx, &changes);
     __atomic_add_fetch(&changes, 1, __ATOMIC_RELAXED);
 }
@@ -303,6 +305,7 @@ static void who_asked_is_told_of_changes(void **state)
     changes = 0;
     struct ids ids = add(box->db, "a", "a");
     assert_int_equal(changes, 1);
+    assert_int_equal(last_grown, STORE_GREW_OUTBOX | STORE_GREW_EVENTS);
     struct store_analysis a;
     OK(store_get(box->db, ids.analysis, &a, err));
     assert_int_equal(changes, 1);
