@@ -352,6 +352,42 @@ static void limits_connections(void **state)
     site_stop(&site, 1);
 }
 
+static enum err_code who(struct http_request *r, void *app, struct err *err)
+{
+    (void)app;
+    (void)err;
+    char text[24];
+    snprintf(text, sizeof text, "%d", gettid());
+    http_reply_text(r, 200, "text/plain", text);
+    return ERR_OK;
+}
+
+/* Whatever the numbers of their descriptors are: here every second one is the client's. */
+static void deals_connections_out_evenly(void **state)
+{
+    (void)state;
+    enum { LOOPS = 4, EACH = 3 };
+    static const struct http_route routes[] = {{.method = "GET", .path = "/loop", .handle = who}};
+    int fds[LOOPS * EACH], had[LOOPS] = {0};
+    char names[LOOPS][24] = {{0}};
+    site_start(&site, &(struct http_config){.loops = LOOPS, .routes = routes, .n_routes = 1});
+    for (int i = 0; i < LOOPS * EACH; i++) {
+        fds[i] = raw_connect(site.port);
+        assert_int_equal(asks(fds[i]), 200);
+        int at = 0;
+        while (at < LOOPS && names[at][0] && strcmp(names[at], reply.body) != 0)
+            at++;
+        assert_true(at < LOOPS);
+        snprintf(names[at], sizeof names[at], "%s", reply.body);
+        had[at]++;
+    }
+    for (int i = 0; i < LOOPS; i++)
+        assert_int_equal(had[i], EACH);
+    for (int i = 0; i < LOOPS * EACH; i++)
+        close(fds[i]);
+    site_stop(&site, 1);
+}
+
 static void further_connections_wait(void **state)
 {
     (void)state;
@@ -417,6 +453,7 @@ int main(void)
         cmocka_unit_test(ends_slow_heads_that_go_on),
         cmocka_unit_test(ends_slow_bodies),
         cmocka_unit_test(limits_connections),
+        cmocka_unit_test(deals_connections_out_evenly),
         cmocka_unit_test(further_connections_wait),
         cmocka_unit_test(waits_for_descriptors),
     };
