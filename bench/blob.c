@@ -15,7 +15,7 @@ static enum err_code put(struct blob *blob, const char *folder, const char *file
     _cleanup_free_ char *twin = xasprintf("%s/%s", folder, key);
     if (link(file, twin) < 0)
         return err_set(err, ERR_IO, "cannot link %s", file);
-    return blob_put_file(blob, BLOB_RAW, key, twin, err);
+    return blob_put_file(blob, BLOB_RAW, key, twin, NULL, err);
 }
 
 static enum err_code get(struct blob *blob, const char *key, struct err *err)

@@ -74,7 +74,7 @@ static enum err_code copy_blob(struct copying *c, enum blob_bucket bucket, const
     if (rc == ERR_OK)
         rc = copy_file(fd, path, &c->err);
     if (rc == ERR_OK)
-        rc = blob_put_file(c->to->blob, bucket, key, path, &c->err);
+        rc = blob_put_file(c->to->blob, bucket, key, path, NULL, &c->err);
     c->bytes += size;
     return rc;
 }

@@ -225,7 +225,8 @@ static enum err_code store_files(struct batch *b, struct err *err)
         struct intake_file *file = &b->files[i];
         char key[STORE_KEY_MAX];
         store_blob_key(file->upload_id, key);
-        enum err_code rc = blob_put_file(b->app->blob, BLOB_RAW, key, file->path, err);
+        enum err_code rc =
+            blob_put_file(b->app->blob, BLOB_RAW, key, file->path, file->sha256, err);
         if (rc != ERR_OK)
             return rc;
         free(file->path);

@@ -244,13 +244,32 @@ static void a_file_moves_in(void **state)
     /* Its age counts from the put: what sweeps up old keys must not take a new one. */
     const struct timespec old[2] = {{.tv_sec = 1000000000}, {.tv_sec = 1000000000}};
     assert_int_equal(utimensat(AT_FDCWD, path, old, 0), 0);
-    OK(blob_put_file(b->blob, BLOB_RAW, "a/b/file", path, &err));
+    OK(blob_put_file(b->blob, BLOB_RAW, "a/b/file", path, NULL, &err));
     assert_int_not_equal(access(path, F_OK), 0);
     assert_content(b, "a/b/file", "spooled");
     folder_write(path, "again, and longer", 17);
-    OK(blob_put_file(b->blob, BLOB_RAW, "a/b/file", path, &err));
+    OK(blob_put_file(b->blob, BLOB_RAW, "a/b/file", path, NULL, &err));
     assert_content(b, "a/b/file", "again, and longer");
     assert_int_equal(folder_count(b->own), 0);
+}
+
+static void a_known_hash_is_believed_or_checked(void **state)
+{
+    struct bench *b = *state;
+    _cleanup_free_ char *path = xasprintf("%s/upload", b->own);
+    char sha256[SHA256_HEX];
+    OK(sha256_mem("spooled", 7, sha256, &err));
+    folder_write(path, "spooled", 7);
+    OK(blob_put_file(b->blob, BLOB_RAW, "a/b/file", path, sha256, &err));
+    assert_content(b, "a/b/file", "spooled");
+    folder_write(path, "other", 5);
+    if (blob_put_file(b->blob, BLOB_RAW, "a/b/wrong", path, sha256, &err) == ERR_OK) {
+        assert_content(b, "a/b/wrong", "other");
+        assert_int_not_equal(access(path, F_OK), 0);
+    } else { /* where it is checked, nothing is stored, and the file stays */
+        assert_absent(b, "a/b/wrong");
+        assert_int_equal(access(path, F_OK), 0);
+    }
 }
 
 static void a_file_that_cannot_be_put_stays(void **state)
@@ -262,10 +281,11 @@ static void a_file_that_cannot_be_put_stays(void **state)
     folder_write(path, "spooled", 7);
     assert_int_equal(mkdir(folder, 0700), 0);
     assert_int_equal(symlink(path, link), 0);
-    assert_int_equal(blob_put_file(b->blob, BLOB_RAW, "Bad Key", path, &err), ERR_INTERNAL);
-    assert_int_not_equal(blob_put_file(b->blob, BLOB_RAW, "x", "/nowhere/at/all", &err), ERR_OK);
-    assert_int_not_equal(blob_put_file(b->blob, BLOB_RAW, "x", folder, &err), ERR_OK);
-    assert_int_not_equal(blob_put_file(b->blob, BLOB_RAW, "x", link, &err), ERR_OK);
+    assert_int_equal(blob_put_file(b->blob, BLOB_RAW, "Bad Key", path, NULL, &err), ERR_INTERNAL);
+    assert_int_not_equal(blob_put_file(b->blob, BLOB_RAW, "x", "/nowhere/at/all", NULL, &err),
+                         ERR_OK);
+    assert_int_not_equal(blob_put_file(b->blob, BLOB_RAW, "x", folder, NULL, &err), ERR_OK);
+    assert_int_not_equal(blob_put_file(b->blob, BLOB_RAW, "x", link, NULL, &err), ERR_OK);
     assert_int_equal(folder_count(b->own), 3);
     assert_absent(b, "x");
     assert_int_equal(listed(b, BLOB_RAW), 0);
@@ -384,7 +404,7 @@ static void a_list_has_each_key_once(void **state)
     assert_int_equal(utimensat(AT_FDCWD, path, old, 0), 0);
     put_text(b, "one", "1");
     put_text(b, "a/two", "12");
-    OK(blob_put_file(b->blob, BLOB_RAW, "a/b/three", path, &err));
+    OK(blob_put_file(b->blob, BLOB_RAW, "a/b/three", path, NULL, &err));
     OK(blob_list(b->blob, BLOB_RAW, see, &seen, &err));
     assert_int_equal(seen.flags, 7);
     assert_int_equal(seen.calls, 3);
@@ -474,6 +494,7 @@ int main(void)
         ROW(what_is_put_comes_back),
         ROW(buckets_are_apart),
         ROW(a_file_moves_in),
+        ROW(a_known_hash_is_believed_or_checked),
         ROW(a_file_that_cannot_be_put_stays),
         ROW(an_open_file_outlives_its_key),
         ROW(get_keeps_its_limit),

@@ -120,12 +120,12 @@ enum err_code blob_ping(struct blob *blob, struct err *err)
 }
 
 enum err_code blob_put_file(struct blob *blob, enum blob_bucket bucket, const char *key,
-                            const char *path, struct err *err)
+                            const char *path, const char *sha256, struct err *err)
 {
     double started = clock_seconds();
     enum err_code rc = check_key(key, err);
     if (rc == ERR_OK)
-        rc = blob->driver->put_file(blob->self, bucket, key, path, err);
+        rc = blob->driver->put_file(blob->self, bucket, key, path, sha256, err);
     return settle(rc, started, blob->put, bucket, key, err);
 }
 

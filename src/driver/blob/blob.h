@@ -39,9 +39,10 @@ enum err_code blob_ping(struct blob *blob, struct err *err) MUST_CHECK; /* write
 
 /* Stores the file at `path`, whose bytes the caller has fsync'ed or not: afterwards they are
  * durable. On success the file is gone from `path` (moved where that is possible, else copied and
- * unlinked); on failure it stays. An existing key is replaced. */
+ * unlinked); on failure it stays. An existing key is replaced. `sha256`: of the bytes, in hex,
+ * where the caller knows it; NULL where not. A wrong one may be refused. */
 enum err_code blob_put_file(struct blob *blob, enum blob_bucket bucket, const char *key,
-                            const char *path, struct err *err) MUST_CHECK;
+                            const char *path, const char *sha256, struct err *err) MUST_CHECK;
 enum err_code blob_put(struct blob *blob, enum blob_bucket bucket, const char *key,
                        const void *data, size_t size, struct err *err) MUST_CHECK;
 /* A descriptor for reading all of it from a local file (s3 spools it), at its start; the caller

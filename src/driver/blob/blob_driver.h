@@ -15,7 +15,7 @@ struct blob_driver {
     void (*close_store)(void *self);
     enum err_code (*ping)(void *self, struct err *err);
     enum err_code (*put_file)(void *self, enum blob_bucket bucket, const char *key,
-                              const char *path, struct err *err);
+                              const char *path, const char *sha256, struct err *err);
     enum err_code (*put)(void *self, enum blob_bucket bucket, const char *key, const void *data,
                          size_t size, struct err *err);
     enum err_code (*open)(void *self, enum blob_bucket bucket, const char *key, int *ret_fd,

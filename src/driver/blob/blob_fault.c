@@ -73,11 +73,12 @@ static enum err_code fault_ping(void *self, struct err *err)
 
 /* Also the put that succeeds unseen leaves the file where it was: a link of it is stored. */
 static enum err_code put_file_unseen(struct fault *fault, enum blob_bucket bucket, const char *key,
-                                     const char *path, struct err *err)
+                                     const char *path, const char *sha256, struct err *err)
 {
     _cleanup_free_ char *twin = xasprintf("%s.fault", path);
     if (link(path, twin) == 0) {
-        enum err_code rc = fault->inner->put_file(fault->inner_self, bucket, key, twin, err);
+        enum err_code rc =
+            fault->inner->put_file(fault->inner_self, bucket, key, twin, sha256, err);
         unlink(twin); /* gone already, unless it failed */
         if (rc != ERR_OK)
             return rc;
@@ -86,15 +87,15 @@ static enum err_code put_file_unseen(struct fault *fault, enum blob_bucket bucke
 }
 
 static enum err_code fault_put_file(void *self, enum blob_bucket bucket, const char *key,
-                                    const char *path, struct err *err)
+                                    const char *path, const char *sha256, struct err *err)
 {
     struct fault *fault = self;
     enum outcome outcome = next(fault, 1);
     if (outcome == FAIL_BEFORE)
         return injected(err);
     if (outcome == FAIL_AFTER)
-        return put_file_unseen(fault, bucket, key, path, err);
-    return fault->inner->put_file(fault->inner_self, bucket, key, path, err);
+        return put_file_unseen(fault, bucket, key, path, sha256, err);
+    return fault->inner->put_file(fault->inner_self, bucket, key, path, sha256, err);
 }
 
 static enum err_code fault_put(void *self, enum blob_bucket bucket, const char *key,

@@ -247,7 +247,7 @@ static enum err_code s3_put(void *self, enum blob_bucket bucket, const char *key
 }
 
 static enum err_code s3_put_file(void *self, enum blob_bucket bucket, const char *key,
-                                 const char *path, struct err *err)
+                                 const char *path, const char *sha256, struct err *err)
 {
     struct s3 *s3 = self;
     struct stat st;
@@ -258,6 +258,8 @@ static enum err_code s3_put_file(void *self, enum blob_bucket bucket, const char
         return err_set(err, ERR_NOT_A_FILE, "%.100s is no regular file", path);
     uint64_t size = (uint64_t)st.st_size;
     struct s3_source source = {.fd = fd, .size = size};
+    if (sha256)
+        snprintf(source.sha256, sizeof source.sha256, "%s", sha256);
     enum err_code rc = size > s3->part_size ? s3_put_parts(s3, bucket, key, fd, size, err)
                                             : put_whole(s3, bucket, key, &source, 0, err);
     if (rc == ERR_OK && unlink(path) < 0 && errno != ENOENT)

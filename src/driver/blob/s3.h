@@ -65,7 +65,7 @@ struct s3_source {
     const void *data;
     int fd; /* where data is NULL */
     uint64_t offset, size;
-    char sha256[SHA256_HEX]; /* filled in by s3_call where it is needed */
+    char sha256[SHA256_HEX]; /* "": s3_call fills it in where it is needed */
 };
 
 /* One call. The caller sets the first half, all else zero. */

@@ -56,7 +56,7 @@ static enum err_code hash_part(const struct s3_source *source, struct sha256 *ha
 static enum err_code hash_source(const struct s3 *s3, struct s3_source *source, struct err *err)
 {
     struct sha256 *hash = NULL;
-    if (!source || s3->tls)
+    if (!source || s3->tls || source->sha256[0])
         return ERR_OK;
     if (source->data)
         return sha256_mem(source->data, (size_t)source->size, source->sha256, err);

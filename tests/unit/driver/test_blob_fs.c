@@ -153,9 +153,9 @@ static void a_file_of_another_file_system_is_copied(void **state)
         big[i] = (char)(i * 31 >> 3);
     assert_int_equal(write(fd, big, sizeof big), sizeof big);
     close(fd);
-    assert_int_equal(blob_put_file(blob, BLOB_RAW, "Bad", path, &err), ERR_INTERNAL);
+    assert_int_equal(blob_put_file(blob, BLOB_RAW, "Bad", path, NULL, &err), ERR_INTERNAL);
     assert_int_equal(access(path, F_OK), 0);
-    assert_int_equal(blob_put_file(blob, BLOB_RAW, "copied", path, &err), ERR_OK);
+    assert_int_equal(blob_put_file(blob, BLOB_RAW, "copied", path, NULL, &err), ERR_OK);
     assert_int_not_equal(access(path, F_OK), 0);
     _cleanup_free_ char *got = NULL;
     size_t size;
@@ -172,9 +172,9 @@ static void putting_the_same_file_twice_leaves_nothing(void **state)
     _cleanup_free_ char *two = xasprintf("%s/two", dir);
     folder_write(one, "same", 4);
     assert_int_equal(link(one, two), 0);
-    assert_int_equal(blob_put_file(blob, BLOB_RAW, "k", one, &err), ERR_OK);
+    assert_int_equal(blob_put_file(blob, BLOB_RAW, "k", one, NULL, &err), ERR_OK);
     /* As after an unlink that failed: one link is the key, and rename of links does nothing. */
-    assert_int_equal(blob_put_file(blob, BLOB_RAW, "k", two, &err), ERR_OK);
+    assert_int_equal(blob_put_file(blob, BLOB_RAW, "k", two, NULL, &err), ERR_OK);
     assert_int_equal(entries("tmp"), 0);
     assert_int_equal(entries("raw"), 1);
     assert_int_not_equal(access(two, F_OK), 0);
@@ -260,7 +260,7 @@ static int fill_a_disk(void)
     folder_write(file, big, sizeof big);
     if (blob_put(small, BLOB_RAW, "a/b", big, sizeof big, &err) != ERR_NO_SPACE)
         return 1;
-    if (blob_put_file(small, BLOB_RAW, "a/b", file, &err) != ERR_NO_SPACE)
+    if (blob_put_file(small, BLOB_RAW, "a/b", file, NULL, &err) != ERR_NO_SPACE)
         return 2;
     if (access(file, F_OK) != 0 || folder_count(tmp) != 0 || folder_count(raw) != 0)
         return 3;
@@ -270,7 +270,7 @@ static int fill_a_disk(void)
         return 5;
     if (blob_put(small, BLOB_RAW, "a/b", "y", 1, &err) != ERR_READ_ONLY)
         return 6;
-    if (blob_put_file(small, BLOB_RAW, "a/b", file, &err) != ERR_READ_ONLY)
+    if (blob_put_file(small, BLOB_RAW, "a/b", file, NULL, &err) != ERR_READ_ONLY)
         return 7;
     if (blob_delete(small, BLOB_RAW, "a/b", &err) != ERR_READ_ONLY)
         return 8;
@@ -376,12 +376,12 @@ static void each_third_fails_and_puts_in_two_ways(void **state)
         assert_int_equal(blob_put(faulty, BLOB_RAW, "a", "2", 1, &err), ERR_OK);
     /* The sixth: after it. The caller's file stays, as if nothing had happened. */
     folder_write(path, "3", 1);
-    assert_int_equal(blob_put_file(faulty, BLOB_RAW, "a", path, &err), ERR_UNAVAILABLE);
+    assert_int_equal(blob_put_file(faulty, BLOB_RAW, "a", path, NULL, &err), ERR_UNAVAILABLE);
     assert_int_equal(blob_get(sound, BLOB_RAW, "a", 1, &got, &size, &err), ERR_OK);
     assert_string_equal(got, "3");
     free(got);
     assert_int_equal(access(path, F_OK), 0);
-    assert_int_equal(blob_put_file(faulty, BLOB_RAW, "a", path, &err), ERR_OK);
+    assert_int_equal(blob_put_file(faulty, BLOB_RAW, "a", path, NULL, &err), ERR_OK);
     assert_int_not_equal(access(path, F_OK), 0);
     assert_int_equal(blob_ping(faulty, &err), ERR_OK);
     assert_int_equal(blob_delete(faulty, BLOB_RAW, "a", &err), ERR_UNAVAILABLE);

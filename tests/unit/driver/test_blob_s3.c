@@ -629,7 +629,7 @@ static void large_files_go_in_parts(void **state)
     SCRIPT({STARTED}, {PART(1)}, {UNAVAILABLE}, {PART(2)}, {PART(3)},
            {TEXT("200 OK", "   <Error><Code>InternalError</Code></Error>")},
            {TEXT("200 OK", "  <CompleteMultip")}, {JOINED});
-    if (blob_s3_clear.put_file(s3, BLOB_RAW, "a/key", path, &err) != ERR_OK)
+    if (blob_s3_clear.put_file(s3, BLOB_RAW, "a/key", path, NULL, &err) != ERR_OK)
         fail_msg("%s", err.text);
     assert_int_not_equal(access(path, F_OK), 0);
     assert_int_equal(script_requests(server), 8);
@@ -657,7 +657,7 @@ static void putting_parts_together_may_take_its_time(void **state)
            {"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n<CompleteMultipartUploadResult><ETag>",
             300, 9, 1},
            {JOINED});
-    if (blob_s3_clear.put_file(s3, BLOB_RAW, "a/key", path, &err) != ERR_OK)
+    if (blob_s3_clear.put_file(s3, BLOB_RAW, "a/key", path, NULL, &err) != ERR_OK)
         fail_msg("%s", err.text);
     /* It was waited for, longer than a stall may take; only then it was seen to be no answer. */
     assert_int_equal(script_requests(server), 5);
@@ -671,20 +671,23 @@ static void an_upload_that_fails_is_aborted(void **state)
     _cleanup_free_ char *path = large_file();
     static const char gone[] = "HTTP/1.1 204 No Content\r\n\r\n";
     SCRIPT({STARTED}, {PART(1)}, {REFUSAL("507 N", "X"), 0, 0, 1}, {gone});
-    assert_int_equal(blob_s3_clear.put_file(s3, BLOB_RAW, "a/key", path, &err), ERR_NO_SPACE);
+    assert_int_equal(blob_s3_clear.put_file(s3, BLOB_RAW, "a/key", path, NULL, &err), ERR_NO_SPACE);
     assert_asked(3, "DELETE /sonde-raw/a/key?uploadId=the%2Fid%3D HTTP/1.1");
     assert_int_equal(script_requests(server), 4);
     SCRIPT({STARTED}, {PART(1)}, {PART(2)}, {PART(3)},
            {TEXT("200 OK", "<Error><Code>InvalidPart</Code><Message>no</Message></Error>")},
            {gone});
-    assert_int_equal(blob_s3_clear.put_file(s3, BLOB_RAW, "a/key", path, &err), ERR_UNAVAILABLE);
+    assert_int_equal(blob_s3_clear.put_file(s3, BLOB_RAW, "a/key", path, NULL, &err),
+                     ERR_UNAVAILABLE);
     assert_told("InvalidPart");
     assert_asked(5, "DELETE ");
     /* Without an ETag the parts cannot be put together. */
     SCRIPT({STARTED}, {EMPTY_200}, {gone});
-    assert_int_equal(blob_s3_clear.put_file(s3, BLOB_RAW, "a/key", path, &err), ERR_UNAVAILABLE);
+    assert_int_equal(blob_s3_clear.put_file(s3, BLOB_RAW, "a/key", path, NULL, &err),
+                     ERR_UNAVAILABLE);
     SCRIPT({TEXT("200 OK", "<Other/>")});
-    assert_int_equal(blob_s3_clear.put_file(s3, BLOB_RAW, "a/key", path, &err), ERR_UNAVAILABLE);
+    assert_int_equal(blob_s3_clear.put_file(s3, BLOB_RAW, "a/key", path, NULL, &err),
+                     ERR_UNAVAILABLE);
     assert_told("no id");
     assert_int_equal(access(path, F_OK), 0);
     unlink(path);

@@ -105,7 +105,7 @@ static void large_files_come_back(void **state)
     uint64_t size = 0;
     random_bytes(data, SIZE);
     folder_write(path, data, SIZE);
-    if (blob_s3_clear.put_file(s3, BLOB_RAW, "a/large", path, &err) != ERR_OK ||
+    if (blob_s3_clear.put_file(s3, BLOB_RAW, "a/large", path, NULL, &err) != ERR_OK ||
         blob_s3_clear.open(s3, BLOB_RAW, "a/large", &fd, &size, &err) != ERR_OK)
         fail_msg("%s", err.text);
     assert_int_equal(size, SIZE);
