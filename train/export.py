@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from . import data, env, evaluate, frontend, model, safetensors
+from . import data, detail, env, evaluate, frontend, model, safetensors
+from .second import Clips
 
 TEMPLATE = Path(__file__).parent / "card.md.in"
 
@@ -56,17 +57,17 @@ def measured_by(program: Path, weights: Path, paths: list[str]) -> np.ndarray:
 class Results:
     """Calibrated scores of the validation clips, and what follows from them."""
 
-    def __init__(self, net: model.Detector, cache: data.Cache, program: Path | None = None, root: Path = Path()) -> None:
+    def __init__(self, net: model.Detector, second: model.Detail | None, cache: data.Cache, program: Path | None = None, root: Path = Path()) -> None:
         self.members = [i for i, c in enumerate(cache.clips) if c.split == "valid"]
         self.clips = [cache.clips[i] for i in self.members]
-        self.net, self.cache = net, cache
-        windows = evaluate.Windows(cache, self.members)
-        self.label = windows.label
-        raw = windows.scores(net)
+        self.net, self.second, self.cache = net, second, cache
+        self.label = np.array([c.spoof for c in self.clips])
         if program:
             with tempfile.NamedTemporaryFile(suffix=".safetensors") as plain:
-                safetensors.save(Path(plain.name), tensors_of(net), {**shape(), "name": "uncalibrated", "llr_scale": "1", "llr_offset": "0", "threshold_llr": "0"})
+                safetensors.save(Path(plain.name), tensors_of(net, second), {**shape(second), "name": "uncalibrated", "llr_scale": "1", "llr_offset": "0", "threshold_llr": "0"})
                 raw = measured_by(program, Path(plain.name), [str(root / c.path) for c in self.clips])
+        else:
+            raw = self.scores()
         self.scale, self.offset = evaluate.calibrate(*evaluate.split(raw, self.label))
         if self.scale <= 0:
             raise SystemExit("the scores do not grow with the label; this checkpoint is of no use")
@@ -77,6 +78,11 @@ class Results:
         self.threshold = evaluate.eer(self.human, self.synthetic)[1]
         self.false_positives = int((self.human >= self.threshold).sum())
         self.false_negatives = int((self.synthetic < self.threshold).sum())
+
+    def scores(self, copy: int = 0) -> np.ndarray:
+        """Mean window logits by the arithmetic of training."""
+        first = evaluate.Windows(self.cache, self.members, copy).scores(self.net)
+        return first + Clips(self.cache, self.members, copy).scores(self.second) if self.second else first
 
     def groups(self, name: str) -> dict[str, np.ndarray]:
         values = np.array([getattr(c, name) or "unknown" for c in self.clips])
@@ -118,7 +124,7 @@ class Results:
                 rows.append(row(value, len(h), rate(self.errors(mask, 0)), len(s), rate(self.errors(mask, 1)), last))
         coded = []
         for copy in range(1, len(self.cache.copies)):
-            scores = self.scale * evaluate.Windows(self.cache, self.members, copy).scores(self.net) + self.offset
+            scores = self.scale * self.scores(copy) + self.offset
             h, s = evaluate.split(scores, self.label)
             coded.append(row(f"codecs, draw {copy}", percent(evaluate.eer(h, s)[0]), rate(h >= self.threshold), rate(s < self.threshold)))
         return {k: "\n".join(v) for k, v in dict(overall=overall, by_kind=by_kind, by_source=by_source, by_language=by_language, coded=coded).items()}
@@ -153,19 +159,30 @@ def chosen(run: dict, step: int) -> str:
     )
 
 
-def tensors_of(net: model.Detector) -> dict[str, np.ndarray]:
-    return {k: v.numpy().astype(np.float32) for k, v in net.state_dict().items() if v.dtype.is_floating_point}
+def tensors_of(net: model.Detector, second: model.Detail | None = None) -> dict[str, np.ndarray]:
+    state = {**net.state_dict(), **({f"detail.{k}": v for k, v in second.state_dict().items()} if second else {})}
+    return {k: v.numpy().astype(np.float32) for k, v in state.items() if v.dtype.is_floating_point}
 
 
-def shape() -> dict[str, str]:
-    """What the program must know to build the network and its front end."""
+def shape(second: model.Detail | None = None) -> dict[str, str]:
+    """What the program must know to build the networks and their front end."""
+    more = {"detail_hidden": f"{second.fc1.out_features},{second.fc2.out_features}"} if second else {}
     return {
+        **more,
         "format": "sonde-detector/1", "arch": "resnet-attn", "sample_rate": str(data.RATE), "frame_length": str(frontend.FRAME),
         "frame_hop": str(frontend.HOP), "fft_size": str(frontend.SIZE), "bands": str(frontend.BANDS), "window_frames": str(frontend.FRAMES),
         "hop_frames": str(frontend.HOP_FRAMES), "floor_db": "60", "band_norm": "mean", "stem_channels": str(model.STEM),
         "stage_channels": ",".join(map(str, model.CHANNELS)), "stage_blocks": ",".join(map(str, model.BLOCKS)),
         "attn_hidden": str(model.ATTN), "fc_hidden": str(model.FC), "prior": "0.5", "license": "Apache-2.0",
     }
+
+
+SECOND = """\
+A second network looks at {count:,} numbers of each window (train/detail.py): fine structure of the long-term spectrum, how
+line-like bands are, how they pulse together within 25 ms, and spreads and steps of the first one's input. {nets} small networks of
+two hidden layers (64, 32), trained on {draws:,} draws changed like those above and averaged, give a logit that is added.
+
+"""
 
 
 def export(args: argparse.Namespace) -> None:
@@ -175,7 +192,13 @@ def export(args: argparse.Namespace) -> None:
     net = model.Detector()
     net.load_state_dict(saved["ema"])
     net.eval()
-    results = Results(net, cache, args.program, data.root_of(args.set))
+    second = None
+    if "detail" in saved:
+        hidden = tuple(len(saved["detail"][f"{layer}.bias"]) for layer in ("fc1", "fc2"))
+        second = model.Detail(hidden)
+        second.load_state_dict(saved["detail"])
+        second.eval()
+    results = Results(net, second, cache, args.program, data.root_of(args.set))
     f, run = results.figures, saved["run"]
     if args.run:
         run = json.loads(args.run.read_text())
@@ -187,8 +210,11 @@ def export(args: argparse.Namespace) -> None:
     steps = saved["step"]
     minutes = round(saved["spent"] / 60)
 
+    words = ""
+    if second:
+        words = SECOND.format(count=detail.COUNT, nets=second.fc1.out_features // 64, draws=saved["detail_run"]["arguments"]["draws"])
     metadata = {
-        **shape(), "name": args.name,
+        **shape(second), "name": args.name,
         "llr_scale": f"{results.scale:.9g}", "llr_offset": f"{results.offset:.9g}", "threshold_llr": f"{results.threshold:.9g}",
         "calibration": "logistic regression, equal class weights, on the evaluation set",
         "eval_set": args.set_name, "eval_eer": f"{f['eer']:.5f}", "eval_auc": f"{f['auc']:.5f}", "eval_cllr": f"{f['cllr']:.5f}", "eval_min_cllr": f"{f['min_cllr']:.5f}",
@@ -200,13 +226,13 @@ def export(args: argparse.Namespace) -> None:
     }
     if args.interim:
         metadata["state"] = "interim"
-    safetensors.save(args.out, tensors_of(net), metadata)
+    safetensors.save(args.out, tensors_of(net, second), metadata)
 
     train = [(i, c) for i, c in enumerate(cache.clips) if c.split == "train"]
     kinds = Counter(c.kind for _, c in train)
     text = TEMPLATE.read_text().format(
         name=args.name, state="**An interim state of a training that goes on; not for use.**\n\n" if args.interim else "",
-        parameters=f"{run['parameters']:,}", valid_bonafide=nh, valid_spoof=ns, valid_sources=len({c.source for c in results.clips}),
+        parameters=f"{sum(p.numel() for n in (net, second) if n for p in n.parameters()):,}", valid_bonafide=nh, valid_spoof=ns, valid_sources=len({c.source for c in results.clips}),
         threshold=f"{results.threshold:.3f}", fpr_errors=results.false_positives, fnr_errors=results.false_negatives,
         fpr=percent(fpr), fpr_lo=percent(fpr_lo), fpr_hi=percent(fpr_hi), fnr=percent(fnr), fnr_lo=percent(fnr_lo), fnr_hi=percent(fnr_hi),
         train_bonafide=sum(not c.spoof for _, c in train), train_spoof=sum(c.spoof for _, c in train),
@@ -215,7 +241,7 @@ def export(args: argparse.Namespace) -> None:
         train_kinds=", ".join(f"{k} {n}" for k, n in kinds.most_common()),
         minutes=minutes, steps=steps, batch=arguments["batch"], clips_per_second=round(steps * arguments["batch"] / max(1.0, saved["spent"])),
         measured="by the program itself, from file to score" if args.program else "with the decoders and the arithmetic of training, not the program's own",
-        chosen=chosen(run, steps) + (f"\n{args.note}" if args.note else ""), adversary=arguments.get("adversary", 0), pairs=percent(arguments["pairs"]), smoothing=arguments["smoothing"], seed=arguments["seed"], date=date, torch=run["torch"],
+        second=words, chosen=chosen(run, steps) + (f"\n{args.note}" if args.note else ""), adversary=arguments.get("adversary", 0), pairs=percent(arguments["pairs"]), smoothing=arguments["smoothing"], seed=arguments["seed"], date=date, torch=run["torch"],
         left_cllr=f"{results.left_out[0]:.3f}", left_error=percent(results.left_out[1]), scale=f"{results.scale:.4f}", offset=f"{results.offset:+.4f}", weak=results.weak(), **results.tables(),
     )
     args.out.with_suffix(".md").write_text(text)

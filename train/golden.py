@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from . import data, frontend, model, safetensors
+from . import data, detail, frontend, model, safetensors
 
 MOST = 512
 
@@ -30,17 +30,80 @@ def synthetic(length: int = frontend.WINDOW) -> np.ndarray:
     return (tones + 0.1 * noise).astype(np.float32)
 
 
-def detector(path: Path) -> tuple[model.Detector, dict[str, str]]:
+def detail_again(wave: np.ndarray) -> np.ndarray:
+    """detail.py's numbers once more, by the words of its description, in torch and double."""
+    x = torch.from_numpy(wave).double()
+
+    def powers(size: int, hop: int) -> torch.Tensor:
+        spectrum = torch.fft.rfft(x.unfold(0, size, hop) * torch.hann_window(size, dtype=torch.float64))[:, 1:]
+        power = spectrum.abs().square()
+        return power + power.mean() * 1e-8 + 1e-12
+
+    def moments(values: torch.Tensor, level: torch.Tensor, skip: int = 0) -> torch.Tensor:
+        chosen = level > level.quantile(0.95) - 3.5
+        share = 1.0 / chosen.sum()
+        off = values[chosen[skip:]]
+        mean = off.sum(0) * share
+        off = off - mean
+        deviation = (off.square().sum(0) * share).sqrt() + 1e-3
+        return torch.stack([mean, deviation, off.pow(3).sum(0) * share / deviation**3])
+
+    def departures(row: torch.Tensor) -> torch.Tensor:
+        wide = torch.nn.functional.pad(row[None, None], (8, 8), mode="replicate").unfold(2, 17, 1).mean(-1)[0, 0]
+        rest = (row - wide).unflatten(0, (-1, 16))
+        return torch.stack([rest.std(1, unbiased=False), rest.amax(1), rest.amin(1)])
+
+    power = powers(2048, 640)
+    level = power.log()
+    loud = power[:, 25:449].mean(1).log()
+    chosen = loud > loud.quantile(0.95) - 3.5
+    parts = [departures(level[chosen].mean(0)), departures(level.mean(0))]
+    grouped = power.unflatten(1, (64, 16))
+    parts.append(moments(grouped.mean(2).log() - grouped.log().mean(2), loud))
+    power = powers(64, 16)
+    blocks = power[: len(power) // 25 * 25].unflatten(0, (-1, 25))
+    level = blocks.log()
+    loud = blocks[:, :, 1:14].mean((1, 2)).log()
+    parts.append(moments(blocks.mean(1).log() - level.mean(1), loud))
+    z = (level - level.mean(1, keepdim=True)) / (level.std(1, unbiased=False, keepdim=True) + 0.05)
+    voice = z[:, :, 1:12].mean(2, keepdim=True)
+    voice = voice / (voice.square().mean(1, keepdim=True).sqrt() + 0.05)
+    parts.append(moments((z * voice).mean(1), loud))
+    parts += [moments((z[:, :, n:] * z[:, :, :-n]).mean(1), loud) for n in (1, 4)]
+    step = level.diff(dim=1)
+    parts.append(moments(step.pow(3).mean(1) / (step.square().mean(1).pow(1.5) + 0.05), loud))
+    y = model.features(x[None])[0, 0].T
+    loud = y[:, 4:60].mean(1)
+    parts += [moments(y, loud)[1:], moments(y.diff(dim=0).abs(), loud, 1)[:2], moments(y.diff(dim=1).abs(), loud)[:2]]
+    return torch.cat([p.flatten() for p in parts]).numpy()
+
+
+def write_detail(path: Path) -> None:
+    """All of detail.py's numbers for the synthetic window, as double precision has them."""
+    wave = synthetic()
+    value = detail_again(wave)
+    gap = np.abs(value - detail.numbers(wave)).max()
+    if gap > 1e-2:
+        raise SystemExit(f"the two ways to detail.py's numbers differ by {gap}")
+    safetensors.save(path, {"detail": value.astype(np.float32)}, {"about": "the numbers of train/detail.py for the synthetic window of train/golden.py"})
+
+
+def detector(path: Path) -> tuple[model.Detector, model.Detail | None, dict[str, str]]:
+    """A model file's networks; the second is None where it has none."""
     tensors, metadata = safetensors.load(path)
-    net = model.Detector().eval()
-    state = {k: torch.from_numpy(v) for k, v in tensors.items()}
-    missing, unknown = net.load_state_dict(state, strict=False)
-    if unknown or any(not k.endswith("num_batches_tracked") for k in missing):
-        raise SystemExit(f"{path}: missing {missing}, unknown {unknown}")
-    return net, metadata
+    nets: list[torch.nn.Module | None] = [model.Detector().eval(), None]
+    if "detail_hidden" in metadata:
+        first, second = map(int, metadata["detail_hidden"].split(","))
+        nets[1] = model.Detail((first, second)).eval()
+    for net, mine in zip(nets, (lambda k: not k.startswith("detail."), lambda k: k.startswith("detail."))):
+        state = {k.removeprefix("detail."): torch.from_numpy(v) for k, v in tensors.items() if mine(k)}
+        missing, unknown = net.load_state_dict(state, strict=False) if net else ([], list(state))
+        if unknown or any(not k.endswith("num_batches_tracked") for k in missing):
+            raise SystemExit(f"{path}: missing {missing}, unknown {unknown}")
+    return nets[0], nets[1], metadata
 
 
-def write_layers(net: model.Detector, path: Path) -> float:
+def write_layers(net: model.Detector, second: model.Detail | None, path: Path) -> float:
     wave = synthetic()
     x = model.features(torch.from_numpy(wave)[None])
     gap = np.abs(x[0, 0].numpy() - frontend.features(wave)).max()
@@ -48,7 +111,11 @@ def write_layers(net: model.Detector, path: Path) -> float:
         raise SystemExit(f"the two front ends differ by {gap}")
     record: dict[str, torch.Tensor] = {"input": x}
     with torch.no_grad():
-        logit = float(net(x, record)[0])
+        net(x, record)
+        if second:
+            row = torch.from_numpy(detail.numbers(wave))[None]
+            record["logit"] = record["logit"] + second(row, record)
+        logit = float(record["logit"][0])
     tensors: dict[str, np.ndarray] = {}
     for name, value in record.items():
         value = value[0]
@@ -63,13 +130,16 @@ def write_layers(net: model.Detector, path: Path) -> float:
     return logit
 
 
-def logits(net: model.Detector, samples: np.ndarray) -> list[float]:
-    x = np.stack([frontend.features(w) for w in frontend.windows(samples.astype(np.float32))])
+def logits(net: model.Detector, second: model.Detail | None, samples: np.ndarray) -> list[float]:
+    windows = frontend.windows(samples.astype(np.float32))
     with torch.no_grad():
-        return net(torch.from_numpy(x)[:, None]).tolist()
+        out = net(torch.from_numpy(np.stack([frontend.features(w) for w in windows]))[:, None])
+        if second:
+            out = out + second(torch.from_numpy(np.stack([detail.numbers(w) for w in windows])))
+    return out.tolist()
 
 
-def write_logits(net: model.Detector, manifest: Path, path: Path, raw: Path | None, seed: int = 7, each: int = 100) -> None:
+def write_logits(net: model.Detector, second: model.Detail | None, manifest: Path, path: Path, raw: Path | None, seed: int = 7, each: int = 100) -> None:
     """Logits of `each` clips per label; `raw` holds NUMBER.f32 files, the C program's own decoding."""
     clips = data.read_set(manifest)
     rng = np.random.default_rng(seed)
@@ -83,7 +153,7 @@ def write_logits(net: model.Detector, manifest: Path, path: Path, raw: Path | No
             samples = np.fromfile(raw / f"{number}.f32", np.float32)
         else:
             samples = data.decode(str(data.root_of(manifest) / clip.path)).astype(np.float32) / 32768
-        values = logits(net, samples)
+        values = logits(net, second, samples)
         lines.append(f"{number}\t{clip.path}\t{clip.label}\t{len(values)}\t" + " ".join(f"{v:.6f}" for v in values))
     path.write_text("\n".join(lines) + "\n")
 
@@ -92,16 +162,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Write golden files for the C engine's tests.")
     parser.add_argument("model", type=Path)
     parser.add_argument("--layers", type=Path, help="where to write the layers' outputs")
+    parser.add_argument("--detail", type=Path, help="where to write the numbers of detail.py")
     parser.add_argument("--logits", type=Path, help="where to write the logits of real clips")
     parser.add_argument("--manifest", type=Path, help="the set that real clips are drawn from")
     parser.add_argument("--raw", type=Path, help="folder of NUMBER.f32 files, 16 kHz, to use in place of decoding")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    net, _ = detector(args.model)
+    if args.detail:
+        write_detail(args.detail)
+    net, second, _ = detector(args.model)
     if args.layers:
-        print(f"logit of the synthetic window: {write_layers(net, args.layers):.6f}")
+        print(f"logit of the synthetic window: {write_layers(net, second, args.layers):.6f}")
     if args.logits:
-        write_logits(net, args.manifest, args.logits, args.raw)
+        write_logits(net, second, args.manifest, args.logits, args.raw)
 
 
 if __name__ == "__main__":

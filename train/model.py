@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from . import frontend
+from . import detail, frontend
 
 STEM, CHANNELS, BLOCKS, ATTN, FC = 16, (32, 64, 96), (1, 2, 1), 48, 64
 
@@ -115,6 +115,30 @@ class Detector(nn.Module):
             summary = F.dropout(summary, self.dropout, self.training)
             hidden = keep("fc1", F.relu(self.fc1(summary)))
             return keep("logit", self.fc2(hidden).squeeze(1))
+
+
+class Detail(nn.Module):
+    """The second network: detail.py's numbers of a window to a logit, to be added to Detector's."""
+
+    def __init__(self, hidden: tuple[int, int] = (64, 32), dropout: float = 0.0) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(detail.COUNT))
+        self.register_buffer("scale", torch.ones(detail.COUNT))
+        self.fc1 = nn.Linear(detail.COUNT, hidden[0])
+        self.fc2 = nn.Linear(hidden[0], hidden[1])
+        self.fc3 = nn.Linear(hidden[1], 1)
+        self.dropout = dropout
+
+    def forward(self, x: torch.Tensor, record: dict[str, torch.Tensor] | None = None) -> torch.Tensor:
+        """[batch, detail.COUNT] to [batch]; `record` as in Detector."""
+        # A recording unlike all others says no more than an odd one.
+        given = ((x - self.mean) * self.scale).clamp(-4, 4)
+        first = F.relu(self.fc1(F.dropout(given, self.dropout, self.training)))
+        second = F.relu(self.fc2(F.dropout(first, 1.3 * self.dropout, self.training)))
+        logit = self.fc3(second)
+        if record is not None:
+            record.update({"detail": given, "detail.fc1": first, "detail.fc2": second, "detail.fc3": logit})
+        return logit.squeeze(1)
 
 
 def features(samples: torch.Tensor) -> torch.Tensor:

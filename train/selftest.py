@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from . import augment, data, evaluate, frontend, golden, model, safetensors, sampler, train
+from . import augment, data, detail, evaluate, frontend, golden, model, safetensors, sampler, second, train
 
 
 def metrics() -> None:
@@ -42,6 +42,22 @@ def front_end() -> None:
     assert frontend.window_starts(100) == [0] and frontend.window_starts(window) == [0]
     assert frontend.window_starts(window + 1) == [0, 1]
     assert frontend.window_starts(window + hop) == [0, hop] and frontend.window_starts(window + hop + 5) == [0, hop, hop + 5]
+
+
+def details() -> None:
+    wave = golden.synthetic()
+    value = detail.numbers(wave)
+    assert value.shape == (detail.COUNT,) and np.abs(value - golden.detail_again(wave)).max() < 1e-2
+    assert np.abs(value - detail.numbers(wave * np.float32(0.1))).max() < 2e-2  # gain says nothing
+    assert np.isfinite(detail.numbers(np.zeros(frontend.WINDOW, np.float32))).all()
+    noise = detail.numbers(np.random.default_rng(0).standard_normal(frontend.WINDOW).astype(np.float32))
+    at = sum(list(detail.SIZES.values())[:1])
+    assert abs(noise[at : at + 64].mean() - 0.52) < 0.01  # Euler's constant, less what 16 bins that overlap share
+    rows = torch.from_numpy(np.stack([value, noise]))
+    nets = [model.Detail().eval() for _ in range(3)]
+    with torch.no_grad():
+        one, each = second.stack(nets)(rows), torch.stack([n(rows) for n in nets])
+    assert (one - each.mean(dim=0)).abs().max() < 1e-5
 
 
 def drawing() -> None:
@@ -88,7 +104,7 @@ def network() -> None:
 
 
 def main() -> None:
-    for check in (metrics, front_end, drawing, augmentation, files, network):
+    for check in (metrics, front_end, details, drawing, augmentation, files, network):
         check()
         print(f"ok {check.__name__}")
 

@@ -1,0 +1,183 @@
+"""Trains the second network: python3 -m train.second SET OUT.pt [--first CHECKPOINT.pt].
+
+It judges a window by the numbers of detail.py; its logit and the first
+network's are added. The numbers do not change with the weights, so they are
+worked out once, of augmented draws as train.py makes them (half of them in pairs, half
+coded), and kept; the training itself then takes seconds. So several are trained
+that differ in seed and dropout, and their mean is written as one: side by side
+they are one wider network. With --first, the figures of both together are
+measured too, and both go into OUT.pt.
+"""
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from multiprocessing import Pool
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from . import data, detail, env, evaluate, frontend, model, train
+
+SMOOTHING = 0.05
+
+
+class Numbers:
+    """An augmenter for train.Draws that gives detail's numbers in place of a spectrogram."""
+
+    def __init__(self, augmenter) -> None:
+        self.augmenter = augmenter
+
+    def __call__(self, rng: np.random.Generator, samples: np.ndarray, babble) -> np.ndarray:
+        return detail.numbers(self.augmenter.wave(rng, samples, babble))
+
+
+SHARED: dict = {}  # what the processes of a pool take over from their parent
+
+
+def one_draw(n: int) -> np.ndarray:
+    return SHARED["draws"][n][0][0]
+
+
+def one_clip(job: tuple[int, int]) -> np.ndarray:
+    samples = SHARED["cache"].samples(*job).astype(np.float32) / 32768
+    return np.stack([detail.numbers(w) for w in frontend.windows(samples)])
+
+
+def drawn(draws: train.Draws, count: int, processes: int) -> np.ndarray:
+    draws.augmenter = Numbers(draws.augmenter)
+    SHARED["draws"] = draws
+    with Pool(processes) as pool:
+        return np.stack(pool.map(one_draw, range(count), chunksize=64))
+
+
+class Clips:
+    """The windows of some clips, in the order of evaluate.Windows."""
+
+    def __init__(self, cache: data.Cache, members: list[int], copy: int, processes: int = 2) -> None:
+        SHARED["cache"] = cache
+        with Pool(processes) as pool:
+            rows = pool.map(one_clip, [(i, copy) for i in members], chunksize=16)
+        self.rows = torch.from_numpy(np.concatenate(rows))
+        self.owner = np.repeat(np.arange(len(members)), [len(r) for r in rows])
+        self.label = np.array([cache.clips[i].spoof for i in members])
+        self.source = np.array([cache.clips[i].source for i in members])
+
+    def scores(self, net: model.Detail) -> np.ndarray:
+        with torch.no_grad():
+            logits = net.eval()(self.rows).numpy()
+        return np.bincount(self.owner, logits) / np.bincount(self.owner)
+
+
+def fit(inputs: torch.Tensor, args: argparse.Namespace, seed: int, dropout: float) -> model.Detail:
+    """Rows are human and synthetic in turn, as train.Draws gives them."""
+    torch.manual_seed(seed)
+    rng = np.random.default_rng([seed, 7])
+    net, mean = model.Detail(dropout=dropout), model.Detail()
+    net.mean.copy_(inputs.mean(dim=0))
+    net.scale.copy_(1 / (inputs.std(dim=0) + 1e-4))
+    mean.load_state_dict(net.state_dict())
+    optimiser = torch.optim.AdamW(net.parameters(), lr=args.lr, weight_decay=args.decay)
+    target = torch.arange(args.batch).remainder(2).float() * (1 - 2 * SMOOTHING) + SMOOTHING
+    for step in range(args.steps):
+        pair = 2 * torch.from_numpy(rng.integers(0, len(inputs) // 2, args.batch // 2))
+        rows = torch.stack([pair, pair + 1], dim=1).ravel()
+        for group in optimiser.param_groups:
+            group["lr"] = train.rate(step / args.steps, args.lr)
+        loss = F.binary_cross_entropy_with_logits(net(inputs[rows]), target)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        with torch.no_grad():
+            for a, b in zip(mean.parameters(), net.parameters()):
+                a.lerp_(b, 1 - min(0.99, (1 + step) / (10 + step)))
+    return mean.eval()
+
+
+def stack(nets: list[model.Detail]) -> model.Detail:
+    """One network whose logit is the mean of theirs; all have the same mean and scale."""
+    whole = model.Detail(tuple(len(nets) * n for n in (nets[0].fc1.out_features, nets[0].fc2.out_features)))
+    with torch.no_grad():
+        whole.mean.copy_(nets[0].mean)
+        whole.scale.copy_(nets[0].scale)
+        for layer, join in (("fc1", lambda parts: torch.cat(parts)), ("fc2", lambda parts: torch.block_diag(*parts)), ("fc3", lambda parts: torch.cat(parts, dim=1) / len(parts))):
+            getattr(whole, layer).weight.copy_(join([getattr(n, layer).weight for n in nets]))
+        for layer in ("fc1", "fc2"):
+            getattr(whole, layer).bias.copy_(torch.cat([getattr(n, layer).bias for n in nets]))
+        whole.fc3.bias.copy_(torch.stack([n.fc3.bias for n in nets]).mean(dim=0))
+    return whole.eval()
+
+
+def report(scores: np.ndarray, label: np.ndarray, source: np.ndarray) -> dict[str, float]:
+    return {**evaluate.figures(*evaluate.split(scores, label)), "auc_within_sources": evaluate.within(scores, label, source)}
+
+
+def run(args: argparse.Namespace) -> None:
+    torch.set_num_threads(1)
+    cache = data.build(args.set, args.cache, args.seed, args.processes)
+    held = set(args.hold_out or [])
+    members = [i for i, c in enumerate(cache.clips) if c.split == "train" and c.source not in held]
+    began = time.monotonic()
+    args.work.mkdir(parents=True, exist_ok=True)
+    kept = args.work / f"{args.out.stem}-draws.npy"
+    if not kept.exists():
+        np.save(kept, drawn(train.Draws(cache, members, args.seed, args.strength, args.pairs, args.old), args.draws, args.processes))
+    inputs = torch.from_numpy(np.load(kept))
+    nets = [fit(inputs, args, args.seed + n, (0.3, 0.5)[n % 2]) for n in range(args.nets)]
+    net = stack(nets)
+    spent = time.monotonic() - began
+    saved = torch.load(args.first) if args.first else {}
+    first = model.Detector()
+    if args.first:
+        first.load_state_dict(saved["ema"])
+    arguments = {k: v.name if isinstance(v, Path) else v for k, v in vars(args).items() if k not in ("set", "cache", "work")}
+    record = {"arguments": arguments, "train_clips": len(members), "minutes": round(spent / 60, 1), "parameters": sum(p.numel() for p in net.parameters()), "figures": {}}
+    for name, chosen in (("valid", [i for i, c in enumerate(cache.clips) if c.split == "valid"]), ("held_out", [i for i, c in enumerate(cache.clips) if c.source in held])):
+        for copy in range(2 if chosen else 0):
+            clips = Clips(cache, chosen, copy, args.processes)
+            scores = {"second": clips.scores(net)}
+            if args.first:
+                scores["first"] = evaluate.Windows(cache, chosen, copy).scores(first, quick=True)
+                scores["sum"] = scores["first"] + scores["second"]
+            for which, values in scores.items():
+                entry = report(values, clips.label, clips.source)
+                record["figures"][f"{name}{'_coded' if copy else ''} {which}"] = entry
+                print(f"{name} copy {copy} {which}: {entry}", flush=True)
+    saved.update(detail=net.state_dict(), detail_run=record)
+    train.save(args.out, saved)
+    (train.RUNS / f"{args.out.stem}.json").write_text(json.dumps(record, indent=1) + "\n")
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(description="Train the second network, on detail.py's numbers.")
+    p.add_argument("set", type=Path, help="manifest.tsv, or a folder with bonafide/ and spoof/")
+    p.add_argument("out", type=Path, help="checkpoint to write; its name without .pt is the record's")
+    p.add_argument("--first", type=Path, help="checkpoint of the first network")
+    p.add_argument("--cache", type=Path, default=Path("~/.cache/sonde-train").expanduser())
+    p.add_argument("--work", type=Path, default=Path("~/.cache/sonde-train/work").expanduser(), help="where the draws' numbers are kept; remove them to draw again")
+    p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--draws", type=int, default=20000)
+    p.add_argument("--steps", type=int, default=700)
+    p.add_argument("--batch", type=int, default=256)
+    p.add_argument("--lr", type=float, default=3e-3)
+    p.add_argument("--decay", type=float, default=0.1)
+    p.add_argument("--nets", type=int, default=6, help="trained one after the other and averaged")
+    p.add_argument("--strength", type=float, default=1.0)
+    p.add_argument("--pairs", type=float, default=0.5)
+    p.add_argument("--old", type=float, default=2.0)
+    p.add_argument("--processes", type=int, default=2)
+    p.add_argument("--hold-out", nargs="*", help="sources to train without and to evaluate on, beside valid")
+    return p
+
+
+def main() -> None:
+    args = parser().parse_args()
+    env.tune("train.second", 1)
+    run(args)
+
+
+if __name__ == "__main__":
+    main()
