@@ -11,9 +11,9 @@
  * descriptor is left, until one is.
  *
  * Owner: the listening socket from acceptor_new on; a connection's socket is libmicrohttpd's once
- * it has been handed over. Threads: the acceptor's own, and acceptor_ended on the I/O threads. What
- * is counted here is given back when libmicrohttpd tells of a connection's end, which it does of
- * every one except where it had no memory to begin it. */
+ * it has been handed over. Threads: the acceptor's own, and acceptor_began, acceptor_ended on the
+ * I/O threads. What is counted here is given back when libmicrohttpd tells of a connection's end,
+ * which it does of every one except where it had no memory to begin it. */
 #include "internal.h"
 
 #include <errno.h>
@@ -21,14 +21,17 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "../base/log.h"
 #include "../base/mem.h"
 
-#define BUCKETS  1024
-#define FULL_MS  10  /* how often to look again for a place */
-#define PAUSE_MS 100 /* after the kernel had no descriptor or memory for one */
+#define BUCKETS        1024
+#define FULL_MS        10 /* how often to look again for a place */
+#define ARRIVE_TURNS   1000
+#define ARRIVE_TURN_NS 1000000
+#define PAUSE_MS       100 /* after the kernel had no descriptor or memory for one */
 
 /* How many connections one address has; only where there is a limit. */
 struct peer {
@@ -43,6 +46,7 @@ struct acceptor {
     int started;
     unsigned turn; /* of the I/O threads */
     _Atomic int stop, open;
+    _Atomic int waiting; /* handed over, and the I/O thread has not begun with it */
     pthread_t thread;
     pthread_mutex_t lock; /* of peers */
     struct peer *peers[BUCKETS];
@@ -106,6 +110,11 @@ static void peer_remove(struct acceptor *a, const struct sockaddr *address)
     pthread_mutex_unlock(&a->lock);
 }
 
+void acceptor_began(struct acceptor *a)
+{
+    atomic_fetch_sub(&a->waiting, 1);
+}
+
 void acceptor_ended(struct acceptor *a, const struct sockaddr *address)
 {
     peer_remove(a, address);
@@ -121,9 +130,12 @@ static void hand_over(struct acceptor *a, int fd, const struct sockaddr *address
         return;
     }
     atomic_fetch_add(&a->open, 1);
+    atomic_fetch_add(&a->waiting, 1);
     struct MHD_Daemon *loop = a->config.loops[a->turn++ % (unsigned)a->config.n_loops];
-    if (MHD_add_connection(loop, fd, address, size) != MHD_YES) /* which has closed it */
+    if (MHD_add_connection(loop, fd, address, size) != MHD_YES) { /* which has closed it */
+        acceptor_began(a);
         acceptor_ended(a, address);
+    }
 }
 
 static int full(struct acceptor *a)
@@ -212,6 +224,10 @@ void acceptor_stop(struct acceptor *a)
     if (a->config.fd >= 0)
         close(a->config.fd); /* whoever is still in the kernel's queue is reset */
     a->config.fd = -1;
+    /* Those that were handed over must have arrived before their I/O thread is stopped: it looks
+     * through what is left then without a lock. That takes no time, but for want of memory. */
+    for (int i = 0; i < ARRIVE_TURNS && atomic_load(&a->waiting) > 0; i++)
+        nanosleep(&(struct timespec){0, ARRIVE_TURN_NS}, NULL);
 }
 
 struct acceptor *acceptor_free(struct acceptor *a)

@@ -207,9 +207,12 @@ struct acceptor;
 enum err_code acceptor_new(const struct accept_config *config, struct acceptor **ret,
                            struct err *err) MUST_CHECK;
 enum err_code acceptor_start(struct acceptor *acceptor, struct err *err) MUST_CHECK;
+/* An I/O thread has begun with a connection that was handed to it. */
+void acceptor_began(struct acceptor *acceptor);
 /* A connection of this address is gone. Any thread. */
 void acceptor_ended(struct acceptor *acceptor, const struct sockaddr *address);
-/* From here on connections are refused. Once more is fine. */
+/* From here on connections are refused, and the I/O threads have those that were taken in. Once
+ * more is fine. */
 void acceptor_stop(struct acceptor *acceptor);
 /* After the loops, which tell of the ends. NULL is fine; returns NULL. */
 struct acceptor *acceptor_free(struct acceptor *acceptor);

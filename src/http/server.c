@@ -30,6 +30,7 @@ static void on_connection(void *cls, struct MHD_Connection *mhd, void **context,
         *context = watch_add(
             server->watch, fd,
             MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS)->client_addr);
+        acceptor_began(server->acceptor);
     } else if (*context) {
         watch_remove(server->watch, *context);
         *context = NULL;
