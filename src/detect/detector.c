@@ -14,6 +14,7 @@
 
 #include "../base/mem.h"
 #include "../os/clock.h"
+#include "gate.h"
 #include "model_blob.h"
 #include "music.h"
 #include "picture.h"
@@ -223,15 +224,17 @@ static enum err_code take_frames(struct analysis *a, const float *logband, const
     return speech_add(&a->speech, logband, n, a->shape->bands, err);
 }
 
-static enum err_code add_window(struct analysis *a, double start_s, double end_s, float logit,
-                                struct err *err)
+/* Judges the window that stands in logband and power. */
+static enum err_code add_window(struct analysis *a, double start_s, double end_s, struct err *err)
 {
+    float logit = nn_window(a->session, a->logband, a->power);
     if (try_grow(&a->windows, &a->cap_windows, a->n_windows, sizeof *a->windows, MAX_WINDOWS) < 0)
         return err_set(err, ERR_TOO_LONG, "more than %d windows", MAX_WINDOWS);
     a->windows[a->n_windows++] = (struct detect_window){
         .start_s = start_s,
         .end_s = end_s,
         .llr = a->detector->scale * (double)logit + a->detector->offset,
+        .gate = gate_window(a->logband, a->power, (size_t)a->shape->window_frames, a->shape->bands),
     };
     return ERR_OK;
 }
@@ -252,10 +255,9 @@ static enum err_code add_hop(struct analysis *a, struct err *err)
     a->frames += hop;
     if (a->frames < window)
         return ERR_OK;
-    float logit = nn_window(a->session, a->logband, a->power);
     uint64_t start = (a->next_frame - window) * (uint64_t)shape->frame_hop;
     rc = add_window(a, (double)start / shape->sample_rate,
-                    (double)(start + a->window_samples) / shape->sample_rate, logit, err);
+                    (double)(start + a->window_samples) / shape->sample_rate, err);
     memmove(a->logband, a->logband + hop * bands, (window - hop) * bands * sizeof *a->logband);
     memmove(a->power, a->power + hop, (window - hop) * sizeof *a->power);
     a->frames = window - hop;
@@ -326,10 +328,9 @@ static enum err_code add_last_window(struct analysis *a, struct err *err)
     for (size_t i = a->held; i < window; i++)
         a->samples[i] = a->samples[i - a->held];
     nn_frames(a->session, at, (size_t)a->shape->window_frames, a->logband, a->power);
-    float logit = nn_window(a->session, a->logband, a->power);
     uint64_t start = total > window ? total - window : 0;
     return add_window(a, (double)start / a->shape->sample_rate,
-                      (double)total / a->shape->sample_rate, logit, err);
+                      (double)total / a->shape->sample_rate, err);
 }
 
 static void remark(struct detection *d, enum reason_code code, double measured, double limit)
@@ -347,21 +348,24 @@ static void add_reason(struct detection *d, enum reason_code code, double measur
     }
 }
 
-/* Mean LLR, weighted by speech; the plain mean where no speech was found. */
-static double pooled_llr(struct analysis *a)
+/* Means over the windows, weighted by speech; plain means where no speech was found. */
+static void pool(struct analysis *a, double *ret_llr, double *ret_gate)
 {
     double frames_per_s = (double)a->shape->sample_rate / a->shape->frame_hop;
-    double sum = 0, weights = 0, plain = 0;
+    double llr = 0, gate = 0, weights = 0, plain_llr = 0, plain_gate = 0;
     for (size_t i = 0; i < a->n_windows; i++) {
         struct detect_window *w = &a->windows[i];
         size_t from = (size_t)lrint(w->start_s * frames_per_s);
         size_t to = (size_t)lrint(w->end_s * frames_per_s);
         w->speech_s = (double)speech_frames(&a->speech, from, to) / frames_per_s;
-        sum += w->speech_s * w->llr;
+        llr += w->speech_s * w->llr;
+        gate += w->speech_s * w->gate;
         weights += w->speech_s;
-        plain += w->llr;
+        plain_llr += w->llr;
+        plain_gate += w->gate;
     }
-    return weights > 0 ? sum / weights : plain / (double)a->n_windows;
+    *ret_llr = weights > 0 ? llr / weights : plain_llr / (double)a->n_windows;
+    *ret_gate = weights > 0 ? gate / weights : plain_gate / (double)a->n_windows;
 }
 
 /* What the recording did to the speech. */
@@ -393,9 +397,11 @@ static void add_parts_reason(struct detection *d)
         remark(d, REASON_DISAGREEMENT, d->threshold - low, DETECT_PARTS_LLR);
 }
 
-static void add_reasons(const struct analysis *a, struct detection *d)
+static void add_reasons(const struct analysis *a, struct detection *d, double gate)
 {
-    double score = music_score(&a->music), limit = music_limit(d->duration_s);
+    double margin = gate_margin(gate, &a->music, d->duration_s);
+    int overdriven = 100 * quality_clipped(&a->quality) > DETECT_CLIPPED;
+    int no_speech = margin >= 0 && !overdriven; /* overdriven speech is as flat as music */
     if (music_tones(&a->music) >= DETECT_TONES)
         d->speech_s = 0; /* what the gate took for syllables were dialled digits */
     if (d->speech_s < DETECT_ANY_SPEECH_S) {
@@ -403,18 +409,18 @@ static void add_reasons(const struct analysis *a, struct detection *d)
         add_reason(d, REASON_NO_SPEECH, d->speech_s, DETECT_MIN_SPEECH_S);
         return;
     }
-    if (score >= limit) /* of music there is no more to say: its "speech" is none */
-        add_reason(d, REASON_MUSIC, score, limit);
+    if (no_speech) /* and no more to say: its "speech" is none */
+        add_reason(d, REASON_MUSIC, margin, 0);
     else if (d->speech_s < DETECT_MIN_SPEECH_S)
         add_reason(d, REASON_TOO_SHORT, d->speech_s, DETECT_MIN_SPEECH_S);
-    if (score < limit)
+    if (!no_speech)
         add_quality_reasons(a, d);
 }
 
 static void conclude(struct analysis *a, struct detection *d)
 {
     const struct detector *detector = a->detector;
-    double frames_per_s = (double)a->shape->sample_rate / a->shape->frame_hop;
+    double frames_per_s = (double)a->shape->sample_rate / a->shape->frame_hop, gate = 0;
     d->prior = detector->prior;
     d->threshold = detector->threshold;
     d->duration_s = (double)(a->first + a->held) / a->shape->sample_rate;
@@ -422,11 +428,11 @@ static void conclude(struct analysis *a, struct detection *d)
     d->band_edge_hz = quality_band_edge(&a->quality);
     d->scored = a->n_windows > 0;
     if (d->scored) {
-        d->llr = pooled_llr(a);
+        pool(a, &d->llr, &gate);
         d->p = detect_probability(d->llr, d->prior);
     }
     d->verdict = d->scored && d->llr >= d->threshold ? VERDICT_SYNTHETIC : VERDICT_HUMAN;
-    add_reasons(a, d);
+    add_reasons(a, d, gate);
     d->timeline = STEAL(a->windows);
     d->n_timeline = d->scored ? a->n_windows : 0;
     a->cap_windows = 0;

@@ -1,6 +1,6 @@
 /* Tells music from speech by how long spectral peaks stay and how little the sound alternates.
  *
- * Every frame adds to a handful of sums; the score is made of their means once, at the end. A peak
+ * Every frame adds to a handful of sums; their means are taken once, at the end. A peak
  * may be missing for one frame (a beat, a click) without ending its stay. No memory is allocated;
  * the owner of a `struct music` is the thread that feeds it. */
 #include "music.h"
@@ -23,11 +23,6 @@
 #define HIGH_TO     104
 #define CHUNK       50     /* frames: a syllable or two */
 #define QUIETEST    -18.0f /* nats: what digital silence is taken for */
-
-#define LIMIT_SHORT   4.1 /* up to SHORT_S */
-#define LIMIT_LONG    1.5 /* from LONG_S on */
-#define LIMIT_SHORT_S 6.5
-#define LIMIT_LONG_S  16.0
 
 /* Eight sums side by side, so that the compiler uses vectors; always in this order, so that the
  * bits are the same on every processor. */
@@ -118,27 +113,24 @@ static double deviation(double sum, double squares, double n)
     return sqrt(fmax(0, squares / n - sum / n * (sum / n)));
 }
 
-double music_score(const struct music *m)
+void music_means(const struct music *m, double ret[MUSIC_MEANS])
 {
-    double n = (double)m->frames;
-    if (m->frames == 0)
-        return -10;
-    double range = m->range + (double)(m->high - m->low) * m->chunk;
-    return 4.572 + 2.186 * log(1 + 4 * (double)m->steady / n) +
-           11.73 * (double)m->steady / ((double)m->peaks + 0.1 * n) -
-           0.406 * log(1 + 4 * (double)m->lasting / n) - 4.763 * m->flux / n -
-           2.406 * deviation(m->tilt, m->tilt2, n) + 0.120 * deviation(m->level, m->level2, n) +
-           0.535 * range / n;
+    double n = fmax(1, (double)m->frames), range = (double)(m->high - m->low) * m->chunk;
+    const double means[MUSIC_MEANS] = {
+        (double)m->peaks / n,
+        log(1 + 4 * (double)m->steady / n),
+        log(1 + 4 * (double)m->lasting / n),
+        (double)m->steady / ((double)m->peaks + 0.1 * n),
+        m->flux / n,
+        deviation(m->tilt, m->tilt2, n),
+        deviation(m->level, m->level2, n),
+        (m->range + range) / n,
+    };
+    memcpy(ret, means, sizeof means);
 }
 
 double music_tones(const struct music *m)
 {
     int held = m->loud > 0 && 5 * m->loud >= 2 * m->frames; /* else: a sung or stressed vowel */
     return held ? (double)m->bare / (double)m->loud : 0;
-}
-
-double music_limit(double seconds)
-{
-    double part = (seconds - LIMIT_SHORT_S) / (LIMIT_LONG_S - LIMIT_SHORT_S);
-    return LIMIT_SHORT + (LIMIT_LONG - LIMIT_SHORT) * fmin(1, fmax(0, part));
 }

@@ -34,6 +34,7 @@ struct detect_window {
     double start_s, end_s;
     double speech_s; /* of it */
     double llr;
+    double gate; /* share of the recording's score for being no speech, see gate.h */
 };
 
 /* A stretch that scores synthetic in a recording that does not as a whole, or not throughout. */

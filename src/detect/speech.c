@@ -2,8 +2,10 @@
  *
  * A frame is speech when its level in the telephone band stands above a gate and the level moves as
  * speech does: syllables come 2 to 8 times a second and swing the level by far more than 6 dB,
- * while noise, hum and tones hold it within about 2 dB. The gate lies 30 dB below the recording's
- * loud frames, so gain does not matter, and never below what 16-bit rounding noise can reach. */
+ * while noise, hum and tones hold it within about 2 dB. Noise beside a word has the word in its
+ * neighbourhood, so a frame must stand above the quietest one there, too. The gate lies 30 dB below
+ * the recording's loud frames, so gain does not matter, and never below what 16-bit rounding noise
+ * can reach. */
 #include "speech.h"
 
 #include <math.h>
@@ -21,9 +23,10 @@
 #define LOUD_QUANTILE    0.95   /* "loud": this quantile of the levels above the floor */
 #define MODULATION_DB    6.0f   /* least swing within the neighbourhood */
 #define MODULATION_REACH 50     /* frames to each side: 0.5 s */
-#define SMOOTH_REACH     2      /* frames to each side: 50 ms in all */
-#define GAP_FRAMES       20     /* shorter pauses inside speech count as speech: 0.2 s */
-#define BURST_FRAMES     8      /* shorter sounds do not: a click is no speech */
+#define ABOVE_DB         4.0f /* above the neighbourhood's quietest: else it is what lies between */
+#define SMOOTH_REACH     2    /* frames to each side: 50 ms in all */
+#define GAP_FRAMES       20   /* shorter pauses inside speech count as speech: 0.2 s */
+#define BURST_FRAMES     8    /* shorter sounds do not: a click is no speech */
 
 enum err_code speech_add(struct speech_track *track, const float *logband, size_t n, int bands,
                          struct err *err)
@@ -126,7 +129,8 @@ enum err_code speech_decide(struct speech_track *track, struct err *err)
     if (gate < GATE_FLOOR_DB)
         gate = GATE_FLOOR_DB;
     for (size_t f = 0; f < n; f++)
-        track->active[f] = level[f] > gate && high[f] - low[f] >= MODULATION_DB;
+        track->active[f] =
+            level[f] > gate && high[f] - low[f] >= MODULATION_DB && level[f] - low[f] >= ABOVE_DB;
     flip_short_runs(track->active, n, 0, GAP_FRAMES);
     flip_short_runs(track->active, n, 1, BURST_FRAMES);
     return ERR_OK;

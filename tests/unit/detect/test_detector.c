@@ -1,6 +1,7 @@
 /* detect/detector: windows, pooling, reasons; the cut of the feed and the thread do not change a
  * bit. */
 #include "../../support/cm.h"
+#include "../../support/voice.h"
 
 #include <math.h>
 #include <pthread.h>
@@ -27,18 +28,12 @@ static int close_model(void **state)
     return 0;
 }
 
-/* Syllable-like sound: the gate takes it for speech. Caller frees. */
+/* Caller frees. */
 static float *make_sound(size_t n)
 {
     float *x = malloc(n * sizeof *x + 4);
-    unsigned seed = 7;
-    for (size_t i = 0; i < n; i++) {
-        double t = (double)i / RATE, sum = 0;
-        for (int h = 1; h <= 20; h++)
-            sum += sin(2 * M_PI * (110 + 10 * sin(t)) * h * t) / h;
-        seed = seed * 1664525u + 1013904223u;
-        x[i] = (float)(0.3 * fmax(0, sin(2 * M_PI * 4 * t)) * sum + 1e-4 * (seed >> 16) / 65536.0);
-    }
+    for (size_t i = 0; i < n; i++)
+        x[i] = (float)voice((double)i / RATE);
     return x;
 }
 

@@ -65,6 +65,12 @@ static double syllables(double t, unsigned *seed)
     return envelope * sum * 0.5 + 0.0005 * noise(t, seed);
 }
 
+/* A word of half a second between 2 and 3 s, in noise 34 dB below it. */
+static double one_word(double t, unsigned *seed)
+{
+    return (t > 2.25 && t < 2.75 ? syllables(t, seed) : 0) + 0.02 * noise(t, seed);
+}
+
 static double speech_share(generator *make, double gain)
 {
     enum { SECONDS = 6, FRAMES = SECONDS * 100 - 2 };
@@ -105,6 +111,15 @@ static void syllables_are_speech_at_any_gain(void **state)
     assert_true(fabs(loud - quiet) < 0.1);
 }
 
+/* Half a second of six: the noise before and after it does not become speech by its neighbourhood,
+ * which would make a verdict on one word. */
+static void noise_beside_a_word_is_no_speech(void **state)
+{
+    (void)state;
+    double share = speech_share(one_word, 0.5);
+    assert_true(share > 0.05 && share < 0.13);
+}
+
 static void an_empty_track_is_fine(void **state)
 {
     (void)state;
@@ -119,6 +134,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(silence_noise_and_tones_are_no_speech),
         cmocka_unit_test(syllables_are_speech_at_any_gain),
+        cmocka_unit_test(noise_beside_a_word_is_no_speech),
         cmocka_unit_test(an_empty_track_is_fine),
     };
     return cmocka_run_group_tests_name("detect_speech", tests, open_model, close_model);

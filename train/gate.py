@@ -1,0 +1,279 @@
+"""Finds the weights by which the program tells speech from music and noise, and says what they do.
+
+    python3 -m train.gate MANIFEST --music FOLDER [--test PACKAGE ...] [--measure] [--dump build/tests/unit/gate_dump]
+
+FOLDER has one folder of instrumental music for each package or album; those named by --test are only measured on. Speech is
+the clips of MANIFEST (`train` chooses, `valid` is only measured on), cut or joined to 2 to 30 s; noises are made here. All of
+it goes through codecs, a telephone line, noise and rooms alike. Logistic regression; for each duration the limit is the
+highest score of all but LOST of the training speech, in the worst of the conditions. The features are the program's own
+(tests/unit/detect/gate_dump.c); they do not depend on the detector's weights, so a new model needs no new gate.
+"""
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import tempfile
+import threading
+import zlib
+from collections import defaultdict
+from pathlib import Path
+from typing import Iterator
+
+import numpy as np
+from scipy import signal
+
+from . import data, robust, sounds
+
+RATE = data.RATE
+SECONDS = (2, 4, 8, 16, 30)
+CONDITIONS = ("clean", "coded", "phone", "noise", "room", "clipped", "loud noise")
+LOST = 0.003
+LEAST = -1.0  # long recordings of training are too few for a lower limit
+FIRST = 11  # of the texture, after seconds, speech, tones and eight means
+AUDIO = {".ogg", ".opus", ".mp3", ".flac", ".wav", ".wv", ".it", ".xm", ".mod"}
+Piece = tuple[dict, np.ndarray]
+
+
+def phone(x: np.ndarray) -> np.ndarray:
+    """8 kHz, 250 to 3,500 Hz, G.711 µ-law."""
+    y = signal.sosfilt(signal.butter(4, [250, 3500], "band", fs=8000, output="sos"), signal.resample_poly(x, 1, 2))
+    y = np.clip(y, -1, 1)
+    code = np.round(127 * np.sign(y) * np.log1p(255 * np.abs(y)) / np.log(256)) / 127
+    return signal.resample_poly(np.sign(code) * (256 ** np.abs(code) - 1) / 255, 2, 1)[: len(x)]
+
+
+def noisy(rng: np.random.Generator, x: np.ndarray, below: float = 15) -> np.ndarray:
+    """White, pink or brown noise, so many dB below the louder half."""
+    power = np.square(x[: len(x) // 160 * 160].reshape(-1, 160)).mean(1)
+    power = power[power >= np.median(power)].mean() + 1e-10
+    return x + np.sqrt(power) * 10 ** (-below / 20) * sounds.coloured(rng, len(x), rng.choice([0.0, 0.5, 1.0]))
+
+
+def changed(rng: np.random.Generator, x: np.ndarray, condition: str) -> np.ndarray:
+    if condition == "phone":
+        x = phone(x)
+    elif condition == "noise":
+        x = noisy(rng, x)
+    elif condition == "loud noise":
+        x = noisy(rng, x, rng.uniform(5, 12))
+    elif condition == "clipped":
+        most = np.abs(x).max() * 10 ** (-rng.uniform(3, 20) / 20)
+        x = np.clip(x, -most, most)
+    elif condition == "room":
+        x = robust.room(rng, x)
+    return (np.clip(np.round(x * 32767), -32768, 32767) / 32768).astype(np.float32)
+
+
+def speech(cache: data.Cache, split: str, seconds: int, seed: int, conditions: tuple[str, ...], most: int) -> Iterator[Piece]:
+    """Clips, cuts of 2 s, or clips of one source and label in a row."""
+    rng = np.random.default_rng([seed, seconds, zlib.crc32(split.encode())])
+    rows: dict = defaultdict(list)
+    for i in rng.permutation([i for i, c in enumerate(cache.clips) if c.split == split]):
+        clip = cache.clips[i]
+        rows[(clip.source, clip.label) if seconds > 4 else int(i)].append(int(i))
+    made = 0
+    for members in rows.values():
+        while members and made < most:
+            condition = str(rng.choice(conditions))
+            first, parts, length = cache.clips[members[0]], [], 0
+            while members and (not parts or (seconds > 4 and length < seconds * RATE)):
+                i = members.pop()
+                parts.append(cache.samples(i, int(rng.integers(1, len(cache.copies))) if condition == "coded" else 0) / np.float32(32768))
+                length += len(parts[-1])
+            x = np.concatenate(parts)
+            if length < (0.8 * seconds if seconds != 4 else 2) * RATE:
+                continue
+            start = int(rng.integers(0, max(1, length - seconds * RATE))) if seconds == 2 else 0
+            made += 1
+            yield {"kind": "speech", "label": first.label, "group": first.source, "s": seconds, "condition": condition}, changed(rng, x[start : start + seconds * RATE], condition)
+
+
+def coded(rng: np.random.Generator, x: np.ndarray) -> np.ndarray:
+    chains = data.recipes()
+    weight = np.array([w for _, w, _ in chains])
+    with tempfile.TemporaryDirectory() as folder:
+        raw = Path(folder) / "x.raw"
+        (np.clip(x, -1, 1) * 32767).astype(np.int16).tofile(raw)
+        for step in chains[int(rng.choice(len(chains), p=weight / weight.sum()))][2]:
+            data.run_step(raw, step)
+        return np.fromfile(raw, np.int16) / np.float32(32768)
+
+
+def music(folder: Path, packages: list[str], pieces: dict[int, int]) -> Iterator[Piece]:
+    for package in packages:
+        for path in sorted(p for p in (folder / package).rglob("*") if p.suffix.lower() in AUDIO and p.stat().st_size > 120_000):
+            rng = np.random.default_rng(zlib.crc32(str(path.relative_to(folder)).encode()))
+            raw = subprocess.run(["ffmpeg", "-v", "error", "-nostdin", "-ss", "4", "-t", "110", "-i", str(path), "-ac", "1", "-ar", str(RATE), "-f", "s16le", "-"], capture_output=True).stdout
+            x = np.frombuffer(raw[: len(raw) // 2 * 2], np.int16) / np.float32(32768)
+            if len(x) < 10 * RATE:
+                continue
+            through = coded(rng, x[: 50 * RATE]) if rng.random() < 0.3 else x
+            for seconds, count in pieces.items():
+                for _ in range(count):
+                    condition = str(rng.choice(CONDITIONS))
+                    y = through if condition == "coded" else x
+                    if len(y) <= (seconds + 1) * RATE:
+                        continue
+                    start = int(rng.integers(0, len(y) - seconds * RATE))
+                    y = y[start : start + seconds * RATE]
+                    if np.abs(y).max() > 3e-3 and (np.abs(y) < 1e-4).mean() < 0.5:
+                        yield {"kind": "music", "group": package, "s": seconds, "condition": condition}, changed(rng, y, condition)
+
+
+def noises(seed: int, count: int) -> Iterator[Piece]:
+    rng = np.random.default_rng(seed)
+    for name, make in sounds.MOVING.items():
+        for seconds in SECONDS:
+            for _ in range(count if seconds < 16 else max(1, count // 3)):
+                x = make(rng, seconds * RATE)
+                condition = str(rng.choice(["clean", "phone", "room"]))
+                yield {"kind": "noise", "group": name, "s": seconds, "condition": condition}, changed(rng, x / np.abs(x).max() * 10 ** (-rng.uniform(0, 30) / 20), condition)
+
+
+def measure(args: argparse.Namespace, pieces: Iterator[Piece]) -> tuple[list[dict], np.ndarray]:
+    program = subprocess.Popen([str(args.dump), str(args.model)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    about: list[dict] = []
+
+    def feed() -> None:
+        for what, x in pieces:
+            about.append(what)
+            program.stdin.write(np.uint32(len(x)).tobytes() + x.astype(np.float32).tobytes())
+        program.stdin.close()
+
+    thread = threading.Thread(target=feed)
+    thread.start()
+    out = np.frombuffer(program.stdout.read(), np.float32)
+    thread.join()
+    if program.wait() or not about:
+        raise SystemExit("gate_dump failed, or there was nothing to measure")
+    return about, out.reshape(len(about), -1).astype(np.float64)
+
+
+def regression(x: np.ndarray, y: np.ndarray, weight: np.ndarray, ridge: float = 1.0) -> np.ndarray:
+    x = np.c_[x, np.ones(len(x))]
+    out, penalty = np.zeros(x.shape[1]), ridge * np.eye(x.shape[1])
+    penalty[-1, -1] = 0
+    for _ in range(12):
+        p = 1 / (1 + np.exp(-np.clip(x @ out, -30, 30)))
+        slope = x.T @ (weight * (p - y)) + penalty @ out
+        out -= np.linalg.solve((x * (weight * np.maximum(p * (1 - p), 1e-5))[:, None]).T @ x + penalty, slope)
+    return out
+
+
+def fit(about: list[dict], rows: np.ndarray) -> tuple[np.ndarray, float]:
+    """Weights of the features as they are, and the bias. Speech, and what is none, count the same; so do music and noise."""
+    kind = np.array([a["kind"] for a in about])
+    weight = np.zeros(len(about))
+    for name, share in (("speech", 0.5), ("music", 0.35), ("noise", 0.15)):
+        weight[kind == name] = share * len(about) / max(1, (kind == name).sum())
+    x = rows[:, 3:]
+    mean, spread = x.mean(0), x.std(0) + 1e-6
+    found = regression((x - mean) / spread, (kind != "speech").astype(float), weight)
+    weights = found[:-1] / spread
+    return weights, float(found[-1] - weights @ mean)
+
+
+def limits(about: list[dict], rows: np.ndarray, score: np.ndarray) -> list[tuple[int, float]]:
+    found = []
+    for seconds in SECONDS:
+        worst = -np.inf
+        for condition in CONDITIONS[:-1]:  # in loud noise there is no answer for long
+            here = np.array([a["kind"] == "speech" and a["s"] == seconds and a["condition"] == condition for a in about]) & (rows[:, 1] >= 0.2)
+            if here.sum() >= 50:
+                worst = max(worst, float(np.quantile(score[here], 1 - LOST)))
+        found.append((seconds, max(worst, LEAST)))
+    for n in range(len(found) - 2, -1, -1):  # a longer recording never needs more
+        found[n] = (found[n][0], max(found[n][1], found[n + 1][1]))
+    return found
+
+
+def write(path: Path, weights: np.ndarray, bias: float, found: list[tuple[int, float]]) -> None:
+    def table(values: np.ndarray) -> str:
+        text = [f"{v:.9g}" for v in values]
+        return "\n".join("    " + ", ".join(text[n : n + 6]) + "," for n in range(0, len(text), 6))
+
+    path.write_text(
+        "/* Written by `python3 -m train.gate`; of speech, music and noise as docs/detector.md says. */\n"
+        f"static const double bias = {bias:.9g};\n"
+        f"static const double music_weights[] = {{\n{table(weights[: FIRST - 3])}\n}};\n"
+        f"static const double window_weights[] = {{\n{table(weights[FIRST - 3 :])}\n}};\n"
+        "static const struct {\n    double seconds, score;\n} limits[] = {\n" + "".join(f"    {{{s}, {v:.4f}}},\n" for s, v in found) + "};\n"
+    )
+
+
+def read(path: Path) -> tuple[np.ndarray, float, list[tuple[float, float]]]:
+    """What `write` wrote."""
+    text = path.read_text()
+    table = lambda name: [float(v) for v in re.search(name + r"\[\] = {(.*?)};", text, re.S)[1].replace("\n", "").rstrip(" ,").split(",")]  # noqa: E731
+    pairs = re.findall(r"{([-\d.]+), ([-\d.]+)},", text[text.index("limits[]") - 40 :])
+    return np.array(table("music_weights") + table("window_weights")), float(re.search(r"bias = ([-\d.e]+)", text)[1]), [(float(a), float(b)) for a, b in pairs]
+
+
+def beyond(row: np.ndarray, score: float, found: list[tuple[float, float]]) -> bool:
+    """gate_margin() >= 0."""
+    stays = 4.572 + row[3:11] @ (0, 2.186, -0.406, 11.73, -4.763, -2.406, 0.120, 0.535)
+    return bool(score >= np.interp(row[0], *zip(*found)) or stays >= np.interp(row[0], (6.5, 16), (5.5, 3.0)))
+
+
+def report(about: list[dict], rows: np.ndarray, weights: np.ndarray, bias: float, found: list[tuple[int, float]], title: str) -> None:
+    """Of every kind, by seconds: pieces, and how many the score refuses; where it is to refuse, those with under 1.5 s of speech, too."""
+    score = rows[:, 3:] @ weights + bias
+    taken: dict = defaultdict(lambda: [0, 0, 0])
+    for a, row, s in zip(about, rows, score):
+        no_speech = beyond(row, s, found)
+        names = [a.get("label", "all " + a["kind"]), f"{a['kind']}, {a['condition']}" if a["kind"] == "speech" else f"{a['kind']}: {a['group']}"]
+        for name in names:
+            cell = taken[(name, a["s"])]
+            cell[0] += 1
+            cell[1] += row[1] >= 0.2 and no_speech
+            cell[2] += row[1] < 1.5 or row[2] >= 0.7 or no_speech
+    print(f"\n{title}\n| | " + " | ".join(f"{s} s" for s in SECONDS) + " |\n|---" * 1 + "|---" * len(SECONDS) + "|")
+    for name in sorted({n for n, _ in taken}):
+        cells = [taken.get((name, s)) for s in SECONDS]
+        print(f"| {name} | " + " | ".join(f"{c[1]}, {c[2]} of {c[0]}" if c else "-" for c in cells) + " |", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("set", type=Path, help="manifest.tsv, or a folder with bonafide/ and spoof/")
+    parser.add_argument("--music", type=Path, required=True)
+    parser.add_argument("--test", nargs="*", default=[], help="packages of music that are only measured on")
+    parser.add_argument("--cache", type=Path, default=Path("~/.cache/sonde-train").expanduser())
+    parser.add_argument("--dump", type=Path, default=Path("build/tests/unit/gate_dump"))
+    parser.add_argument("--model", type=Path, default=Path("models/sonde-1.safetensors"), help="only its front end is used")
+    parser.add_argument("--out", type=Path, default=Path("src/detect/gate_weights.inc"))
+    parser.add_argument("--measure", action="store_true", help="only measure what the weights in --out do")
+    args = parser.parse_args()
+    cache = data.build(args.set, args.cache)
+    packages = sorted(p.name for p in args.music.iterdir() if p.is_dir())
+
+    def chosen() -> Iterator[Piece]:
+        for seconds, most in zip(SECONDS, (1200, 2500, 900, 400, 250)):
+            yield from speech(cache, "train", seconds, 1, CONDITIONS, most)
+        yield from noises(3, 12)
+        yield from music(args.music, [p for p in packages if p not in args.test], {2: 2, 4: 3, 8: 4, 16: 2, 30: 1})
+
+    if args.measure:
+        weights, bias, found = read(args.out)
+    else:
+        about, rows = measure(args, chosen())
+        audible = rows[:, 1] >= 0.2  # the rest has no speech for the program in any case
+        weights, bias = fit([a for a, ok in zip(about, audible) if ok], rows[audible])
+        found = limits(about, rows, rows[:, 3:] @ weights + bias)
+        print("limits:", ", ".join(f"{v:.2f} up to {s} s" for s, v in found))
+        report(about, rows, weights, bias, found, "chosen on (taken for no speech; and with those that have no verdict for want of speech)")
+        write(args.out, weights, bias, found)
+
+    def confirmed() -> Iterator[Piece]:
+        for seconds in SECONDS:
+            for n, condition in enumerate(CONDITIONS):
+                yield from speech(cache, "valid", seconds, 50 + n, (condition,), 10_000)
+        yield from noises(77, 6)
+        yield from music(args.music, [p for p in packages if p in args.test], {2: 2, 4: 3, 8: 3, 16: 2, 30: 2})
+
+    report(*measure(args, confirmed()), weights, bias, found, "only measured on")
+
+
+if __name__ == "__main__":
+    main()
