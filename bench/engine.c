@@ -6,7 +6,8 @@
  * synthetic window of train/golden.py. --dump-input writes the network's normalised input as
  * float32 [bands][frames], so that another runtime can be given exactly the same. A layer's floor
  * is its multiply-adds at the peak rate that this program measures with independent ones in
- * registers: once as the layer is defined, once as the engine computes it (Winograd needs fewer).
+ * registers: once as the layer is defined, in fp32, once as the engine computes it (Winograd needs
+ * fewer, and on avx512vnni at the rate of 16 bits).
  */
 #include <math.h>
 #include <stdio.h>
@@ -30,6 +31,7 @@ struct options {
 struct series {
     char name[NN_NAME_MAX];
     uint64_t macs, done; /* as defined; as computed */
+    int wino;
     double *us;
     int count;
 };
@@ -72,14 +74,16 @@ static struct series series_new(int rounds)
 }
 
 /* Multiplications per multiply-add of the definition: see kernels/wino.inc. */
-static uint64_t computed_macs(const struct nn_plan *plan, const char *name, uint64_t macs)
+static void set_macs(struct series *s, const struct nn_plan *plan, uint64_t macs)
 {
+    s->macs = s->done = macs;
     for (int i = 0; i < plan->layer_count; i++) {
         const struct nn_layer *l = &plan->layers[i];
-        if (strcmp(l->name, name) == 0 && l->kind == NN_CONV_WINO)
-            return macs * NN_WINO_CELLS(l->stride) / (16 * 9);
+        if (strcmp(l->name, s->name) == 0 && l->kind == NN_CONV_WINO) {
+            s->wino = 1;
+            s->done = macs * NN_WINO_CELLS(l->stride) / (16 * 9);
+        }
     }
-    return macs;
 }
 
 static void on_layer(void *ctx, const char *layer, const float *data, int h, int w, int c,
@@ -92,8 +96,7 @@ static void on_layer(void *ctx, const char *layer, const float *data, int h, int
     if (i == b->layer_count) {
         b->layers[i] = series_new(b->rounds);
         snprintf(b->layers[i].name, sizeof b->layers[i].name, "%s", layer);
-        b->layers[i].macs = macs;
-        b->layers[i].done = computed_macs(&b->model->plan, layer, macs);
+        set_macs(&b->layers[i], &b->model->plan, macs);
         b->layer_count++;
     }
     b->layers[i].us[b->layers[i].count++] = (double)ns / 1e3;
@@ -122,13 +125,13 @@ static float *synthetic(size_t n)
 }
 
 /* Multiply-adds per microsecond with everything in registers. */
-static double peak_rate(const struct nn_kernels *kernels)
+static double peak_rate(uint64_t (*peak)(uint64_t loops, float *sink))
 {
     double best = 0;
     float sink = 0;
     for (int i = 0; i < 5; i++) {
         double start = cpu_us();
-        uint64_t macs = kernels->peak(PEAK_LOOPS, &sink);
+        uint64_t macs = peak(PEAK_LOOPS, &sink);
         double rate = (double)macs / (cpu_us() - start);
         best = rate > best ? rate : best;
         sink = 0;
@@ -136,15 +139,16 @@ static double peak_rate(const struct nn_kernels *kernels)
     return best;
 }
 
-static void print_layers(struct bench *b, double peak)
+/* `peak16`: the rate of Winograd's products. */
+static void print_layers(struct bench *b, double peak, double peak16)
 {
     printf(",\"layers\":[");
     for (int i = 0; i < b->layer_count; i++) {
         struct series *s = &b->layers[i];
         printf("%s\n  {\"name\":\"%s\",\"macs\":%llu,\"floor_us\":%.2f,\"computed_macs\":%llu,"
-               "\"computed_floor_us\":%.2f,",
+               "\"computed_floor_us\":%.2f,\"wino\":%d,",
                i ? "," : "", s->name, (unsigned long long)s->macs, (double)s->macs / peak,
-               (unsigned long long)s->done, (double)s->done / peak);
+               (unsigned long long)s->done, (double)s->done / (s->wino ? peak16 : peak), s->wino);
         print_series("time", s);
         printf("}");
         free(s->us);
@@ -175,14 +179,17 @@ static void bench_isa(struct bench *b, const char *separator)
     nn_session_tap(b->session, on_layer, b);
     for (int i = 0; i < b->rounds; i++)
         nn_window(b->session, b->logband, b->power);
-    const double peak = peak_rate(b->model->kernels);
-    printf("%s\n{\"isa\":\"%s\",\"logit\":%.6f,\"peak_gmacs\":%.2f,\"macs\":%llu,", separator,
-           nn_isa_name(nn_model_isa(b->model)), logit, peak / 1e3,
+    const struct nn_kernels *kernels = b->model->kernels;
+    const double peak = peak_rate(kernels->peak);
+    const double peak16 = kernels->peak16 ? peak_rate(kernels->peak16) : peak;
+    printf("%s\n{\"isa\":\"%s\",\"logit\":%.6f,\"peak_gmacs\":%.2f,\"peak16_gmacs\":%.2f,"
+           "\"macs\":%llu,",
+           separator, nn_isa_name(nn_model_isa(b->model)), logit, peak / 1e3, peak16 / 1e3,
            (unsigned long long)nn_model_macs(b->model));
     print_series("front", &front);
     printf(",");
     print_series("network", &net);
-    print_layers(b, peak);
+    print_layers(b, peak, peak16);
     printf("}");
     free(front.us);
     free(net.us);
@@ -218,7 +225,7 @@ int main(int argc, char **argv)
 {
     struct options o;
     if (parse(argc, argv, &o) < 0) {
-        fprintf(stderr, "usage: bench_engine MODEL [--isa scalar|avx2|avx512] [--rounds N] "
+        fprintf(stderr, "usage: bench_engine MODEL [--isa NAME] [--rounds N] "
                         "[--dump-input FILE]\n");
         return 2;
     }

@@ -58,7 +58,8 @@ struct sonde_options {
     const char *model;   /* safetensors file; NULL: the weights inside the library */
     const char *decoder; /* the program sonde-decoder; NULL: the installed one */
     double prior;        /* P(synthetic) before hearing; 0: the model's (0.5) */
-    const char *isa;     /* "scalar" "avx2" "avx512"; NULL: the best this processor has */
+    const char *isa;     /* "scalar" "avx2" "avx512" "avx512vnni"; NULL: the best this
+                          * processor has */
     uint64_t max_bytes;  /* limits of one recording, see sonde(1) */
     double max_seconds;
     double max_wall;

@@ -1,7 +1,8 @@
 /* What the files of src/nn share: a model's configuration, its layers and its memory plan.
  *
  *   config.c  metadata -> struct nn_config          plan.c  config -> layers, buffers, sizes
- *   pack.c    tensors -> folded, laid-out weights   model.c opens and owns; session.c runs
+ *   pack.c    tensors -> folded, laid-out weights   pack16.c  those that are in 16 bits
+ *   model.c   opens and owns                        session.c runs
  */
 #ifndef SONDE_NN_INTERNAL_H
 #define SONDE_NN_INTERNAL_H
@@ -115,7 +116,13 @@ enum err_code nn_pack_weights(const struct st_file *file, const struct nn_plan *
                               const struct nn_kernels *kernels, float *weights,
                               struct err *err) MUST_CHECK;
 /* One convolution's filter [cout][cin][kh][kw], times scale[cout], in the layout of its kernel. */
-void nn_pack_filter(const struct nn_layer *layer, int v, const float *from, const double *scale,
+void nn_pack_filter(const struct nn_layer *layer, const struct nn_kernels *kernels,
+                    const float *from, const double *scale, float *to);
+/* The 36 weights that one 3x3 filter times `scale` becomes. */
+void nn_wino_filter(const float filter[9], double scale, int stride, double u[NN_WINO_MATRICES]);
+/* As nn_pack_filter, Winograd in 16 bits: per matrix panels [cin / 2][2V][2], then the steps, [36]
+ * [outputs]: infinity where a weight is not finite. */
+void nn_pack16_wino(const struct nn_layer *layer, int v, const float *from, const double *scale,
                     float *to);
 /* Tiles of one Winograd block for an output of h x w. */
 int nn_plan_tile_block(int h, int w, const struct nn_kernels *kernels);

@@ -10,7 +10,7 @@
 
 #include "kernels/kernels.h"
 
-static const char *const names[NN_ISA_COUNT] = {"scalar", "avx2", "avx512"};
+static const char *const names[NN_ISA_COUNT] = {"scalar", "avx2", "avx512", "avx512vnni"};
 
 const char *nn_isa_name(enum nn_isa isa)
 {
@@ -25,6 +25,8 @@ int nn_isa_supported(enum nn_isa isa)
 #ifdef NN_X86
     case NN_ISA_AVX2:
         return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    case NN_ISA_AVX512VNNI:
+        return nn_isa_supported(NN_ISA_AVX512) && __builtin_cpu_supports("avx512vnni");
     case NN_ISA_AVX512:
         return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
@@ -65,6 +67,8 @@ const struct nn_kernels *nn_kernels_for(enum nn_isa isa)
         return &nn_kernels_avx2;
     case NN_ISA_AVX512:
         return &nn_kernels_avx512;
+    case NN_ISA_AVX512VNNI:
+        return &nn_kernels_avx512vnni;
 #endif
     default:
         return &nn_kernels_scalar;

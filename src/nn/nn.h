@@ -15,9 +15,18 @@
 
 #include "../base/err.h"
 
-enum nn_isa { NN_ISA_AUTO = -1, NN_ISA_SCALAR, NN_ISA_AVX2, NN_ISA_AVX512, NN_ISA_COUNT };
+/* From the slowest to the fastest. The last one rounds to 16 bits what goes into the products of
+ * the convolutions (docs/adr/0007-sixteen-bits.md); the others compute in fp32 throughout. */
+enum nn_isa {
+    NN_ISA_AUTO = -1,
+    NN_ISA_SCALAR,
+    NN_ISA_AVX2,
+    NN_ISA_AVX512,
+    NN_ISA_AVX512VNNI,
+    NN_ISA_COUNT
+};
 
-const char *nn_isa_name(enum nn_isa isa); /* "scalar" "avx2" "avx512" */
+const char *nn_isa_name(enum nn_isa isa); /* "scalar" "avx2" "avx512" "avx512vnni" */
 int nn_isa_supported(enum nn_isa isa);    /* by this processor */
 /* The one called `name`; NULL or "": the one that SONDE_ISA names, else the best supported one. An
  * unknown or unsupported name is ERR_USAGE and lists what works here. */

@@ -207,9 +207,9 @@ static const double wino_g[2][6][3] = {
     },
 };
 
-static void wino_filter(const float f[9], double scale, const double g[6][3],
-                        double u[NN_WINO_MATRICES])
+void nn_wino_filter(const float f[9], double scale, int stride, double u[NN_WINO_MATRICES])
 {
+    const double(*g)[3] = wino_g[stride == 2];
     for (int i = 0; i < 6; i++) {
         double row[3];
         for (int b = 0; b < 3; b++)
@@ -248,8 +248,7 @@ static void pack_wino(const struct nn_layer *l, int v, const float *from, const 
     for (int n = 0; n < l->cout; n++)
         for (int c = 0; c < l->cin; c++) {
             double u[NN_WINO_MATRICES];
-            wino_filter(from + ((size_t)n * depth + (size_t)c) * 9, scale[n],
-                        wino_g[l->stride == 2], u);
+            nn_wino_filter(from + ((size_t)n * depth + (size_t)c) * 9, scale[n], l->stride, u);
             for (int i = 0; i < NN_WINO_MATRICES; i++)
                 to[(size_t)i * matrix + in_panel((size_t)c, n, depth, 2 * v)] = (float)u[i];
         }
@@ -276,9 +275,10 @@ static void pack_collapse(const struct nn_layer *l, int v, const float *from, co
                 (float)(from[(size_t)n * (size_t)l->hin + (size_t)y] * scale[n]);
 }
 
-void nn_pack_filter(const struct nn_layer *l, int v, const float *from, const double *scale,
-                    float *to)
+void nn_pack_filter(const struct nn_layer *l, const struct nn_kernels *kernels, const float *from,
+                    const double *scale, float *to)
 {
+    const int v = kernels->width;
     switch (l->kind) {
     case NN_STEM:
         pack_stem(l, v, from, scale, to);
@@ -287,15 +287,18 @@ void nn_pack_filter(const struct nn_layer *l, int v, const float *from, const do
         pack_collapse(l, v, from, scale, to);
         break;
     case NN_CONV_WINO:
-        pack_wino(l, v, from, scale, to);
+        if (kernels->cells16)
+            nn_pack16_wino(l, v, from, scale, to);
+        else
+            pack_wino(l, v, from, scale, to);
         break;
     default:
         pack_direct(l, v, from, scale, to);
     }
 }
 
-static enum err_code pack_conv(const struct st_file *file, const struct nn_layer *l, int v,
-                               float *weights, struct err *err)
+static enum err_code pack_conv(const struct st_file *file, const struct nn_layer *l,
+                               const struct nn_kernels *kernels, float *weights, struct err *err)
 {
     struct fold fold;
     enum err_code rc = read_fold(file, l, &fold, err);
@@ -306,8 +309,13 @@ static enum err_code pack_conv(const struct st_file *file, const struct nn_layer
         return rc;
     float *to = weights + l->weights;
     memcpy(weights + l->bias, fold.offset, (size_t)l->cout * sizeof(float));
-    nn_pack_filter(l, v, from, fold.scale, to);
-    for (size_t i = 0; i < l->weight_count; i++)
+    nn_pack_filter(l, kernels, from, fold.scale, to);
+    /* In 16 bits the steps behind the weights tell. */
+    size_t first =
+        l->kind == NN_CONV_WINO && kernels->cells16
+            ? NN_WINO_MATRICES * (size_t)l->cin / 2 * (size_t)nn_pad_to(l->cout, 2 * kernels->width)
+            : 0;
+    for (size_t i = first; i < l->weight_count; i++)
         if (!isfinite(to[i]))
             return err_set(err, ERR_MODEL, "%s folds to a value that is not finite", l->conv);
     return ERR_OK;
@@ -360,7 +368,7 @@ enum err_code nn_pack_weights(const struct st_file *file, const struct nn_plan *
         else if (l->kind == NN_FC1 || l->kind == NN_FC2)
             rc = pack_dense(file, l, weights, err);
         else
-            rc = pack_conv(file, l, kernels->width, weights, err);
+            rc = pack_conv(file, l, kernels, weights, err);
         if (rc)
             return rc;
     }

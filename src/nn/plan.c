@@ -82,7 +82,8 @@ static void add_conv(struct nn_plan *plan, const struct nn_kernels *kernels, str
     layer->cin = at->channels, layer->cout = cout, layer->stride = stride;
     layer->hin = at->h, layer->win = at->w, layer->hout = hout, layer->wout = wout;
     layer->macs = 9ull * (uint64_t)at->channels * (uint64_t)cout * (uint64_t)hout * (uint64_t)wout;
-    layer->weight_count = (size_t)at->channels * (size_t)padded * (wino ? NN_WINO_MATRICES : 9);
+    layer->weight_count = wino ? nn_wino_weights(at->channels, padded, kernels->cells16)
+                               : (size_t)at->channels * (size_t)padded * 9;
     layer->weights = add_weights(plan, layer->weight_count);
     layer->bias = add_weights(plan, (size_t)padded);
     layer->in = at->buffer;

@@ -87,13 +87,14 @@ test('folders recursively, other files left out by name, the same bits for any -
 });
 
 test('every instruction set agrees', () => {
-  const best = JSON.parse(sonde(['detect', '--json', fake]).out);
-  for (const isa of ['scalar', 'avx2', 'avx512']) {
+  const exact = JSON.parse(sonde(['detect', '--json', '--isa', 'scalar', fake]).out);
+  for (const isa of ['avx2', 'avx512', 'avx512vnni']) {
     const { code, out, err } = sonde(['detect', '--json', '--isa', isa, fake]);
     if (code === 2) { assert.match(err, /does not work here/); continue; }
     const result = JSON.parse(out);
     assert.equal(result.model.isa, isa);
-    assert.ok(Math.abs(result.llr - best.llr) < 1e-3, `${isa}: ${result.llr} ${best.llr}`);
+    // The last one rounds to 16 bits what goes into the products: docs/adr/0007-sixteen-bits.md.
+    assert.ok(Math.abs(result.llr - exact.llr) < (isa === 'avx512vnni' ? 1e-2 : 1e-3), `${isa}: ${result.llr} ${exact.llr}`);
   }
 });
 

@@ -65,5 +65,5 @@ test('bash completion offers commands and options', () => {
     `source ${find('sonde.bash')}; COMP_WORDS=(${words}); COMP_CWORD=${index}; _sonde; printf '%s\\n' "\${COMPREPLY[@]}"`]).trim().split('\n');
   assert.deepEqual(complete('sonde de', 1), ['detect']);
   assert.ok(complete('sonde detect --js', 2).includes('--json'));
-  assert.deepEqual(complete('sonde detect --isa av', 3), ['avx2', 'avx512']);
+  assert.deepEqual(complete('sonde detect --isa av', 3), ['avx2', 'avx512', 'avx512vnni']);
 });

@@ -43,12 +43,13 @@ struct nn_front {
 
 /* One 3x3 convolution, padding 1, plus bias, optional residual, ReLU. */
 struct nn_conv_args {
-    const float *in;       /* [cin/V][hin+2][win+2][V], border zero; readable 4 KiB past its end */
+    const float *in;       /* [cin/V][hin+2][win+2][V], border zero; readable 4 KiB past its end;
+                            * for Winograd in 16 bits none is negative */
     float *out;            /* [cout/V][hout+2][wout+2][V]; the border is written too */
     const float *residual; /* as out, and may be out itself; or NULL */
-    const float *weights;
-    const float *bias; /* cout, padded with zeros to a multiple of 2V */
-    float *scratch;    /* Winograd: nn_wino_scratch() floats */
+    const float *weights;  /* Winograd in 16 bits: as nn_pack16_wino packs them */
+    const float *bias;     /* cout, padded with zeros to a multiple of 2V */
+    float *scratch;        /* Winograd: nn_wino_scratch() floats */
     int cin, cout, hin, win, hout, wout;
     int stride;     /* 1 or 2 */
     int tile_block; /* Winograd: tiles transformed at a time, a multiple of `rows` */
@@ -81,8 +82,9 @@ struct nn_attn_args {
 };
 
 struct nn_kernels {
-    int width; /* V: floats per vector */
-    int rows;  /* rows of the matrix product's register tile */
+    int width;   /* V: floats per vector */
+    int rows;    /* rows of the matrix product's register tile */
+    int cells16; /* Winograd's products are in 16 bits, see cells.inc */
 
     /* n frames, 1 <= n <= width, of samples[0 .. (width-1)*hop + length): all `width` are computed,
      * n are stored. scratch: NN_FRONT_SCRATCH floats. samples, logband, power: any alignment. */
@@ -103,6 +105,7 @@ struct nn_kernels {
     /* Independent multiply-adds for `loops` rounds of `rows` x 2 registers: the peak rate. Returns
      * the multiply-adds done. */
     uint64_t (*peak)(uint64_t loops, float *sink);
+    uint64_t (*peak16)(uint64_t loops, float *sink); /* likewise in 16 bits, or NULL */
 };
 
 /* Floats of scratch: two passes of the transform, powers, and one transposed block. */
@@ -115,7 +118,16 @@ static inline size_t nn_wino_plane(int channels, int tile_block)
     return (size_t)channels * (size_t)tile_block + 16;
 }
 
-/* Floats of scratch of a Winograd convolution: transformed inputs and products. */
+/* Floats of a Winograd convolution's weights: 36 matrices; in 16 bits, with the steps behind them.
+ */
+static inline size_t nn_wino_weights(int cin, int cout_padded, int cells16)
+{
+    const size_t floats = NN_WINO_MATRICES * (size_t)cin * (size_t)cout_padded;
+    return cells16 ? floats / 2 + NN_WINO_MATRICES * (size_t)cout_padded : floats;
+}
+
+/* Floats of scratch of a Winograd convolution: transformed inputs and products. Cells of 16 bits
+ * use half of their part. */
 static inline size_t nn_wino_scratch(int cin, int cout_padded, int stride, int tile_block)
 {
     return NN_WINO_GROUP(stride) * nn_wino_plane(cin, tile_block) +
@@ -131,6 +143,7 @@ extern const struct nn_kernels nn_kernels_scalar;
 #ifdef NN_X86
 extern const struct nn_kernels nn_kernels_avx2;
 extern const struct nn_kernels nn_kernels_avx512;
+extern const struct nn_kernels nn_kernels_avx512vnni;
 #endif
 
 const struct nn_kernels *nn_kernels_for(enum nn_isa isa);

@@ -14,9 +14,10 @@
 #include "base/mem.h"
 #include "detect/detector.h"
 
-#define TOLERANCE   1e-3
-#define MOST_CLIPS  1000
-#define MOST_SAMPLE (60 * MEDIA_SAMPLE_RATE)
+/* In 16 bits: the largest of all 1,251 windows of `valid` differs by 4.2e-3. */
+#define TOLERANCE(isa) ((isa) == NN_ISA_AVX512VNNI ? 1e-2 : 1e-3)
+#define MOST_CLIPS     1000
+#define MOST_SAMPLE    (60 * MEDIA_SAMPLE_RATE)
 
 static struct detector *detectors[NN_ISA_COUNT];
 static struct nn_session *sessions[NN_ISA_COUNT];
@@ -121,7 +122,7 @@ static void every_window_of_real_clips_is_pytorchs(void **state)
         if (sessions[isa]) {
             print_message("# %s: %zu windows of %zu clips, largest difference %.2g\n",
                           nn_isa_name(isa), windows_checked, clips, worst[isa]);
-            assert_true(worst[isa] < TOLERANCE);
+            assert_true(worst[isa] < TOLERANCE(isa));
         }
 }
 

@@ -46,6 +46,23 @@ static size_t place(int v, int h, int w, int c, int y, int x)
            (size_t)(c % v);
 }
 
+/* What a convolution may be off by. Sums of K products of numbers in [-1, 1) are about sqrt(K) / 3;
+ * the Winograd transforms multiply by up to 25 on the way in and 64 on the way out, which costs two
+ * to three bits. In 16 bits the step of an output's weights is the sum of their sizes over 65535,
+ * so it grows with the inputs; measured: 0.9e-4 per input at most, 6e-6 in the mean square. */
+struct allowed {
+    double most, rms;
+};
+
+static struct allowed allowed(const struct nn_kernels *k, int cin, int wino)
+{
+    const double root = sqrt(cin * 9.0);
+    if (wino && k->cells16)
+        return (struct allowed){2e-4 * cin * root, 1e-5 * cin * root};
+    return wino ? (struct allowed){1.5e-5 * root, 1e-6 * root}
+                : (struct allowed){2.5e-6 * root, 1e-6 * root};
+}
+
 struct conv_case {
     int cin, cout, h, w, stride;
     int residual; /* 0 none, 1 elsewhere, 2 in place: out is added to */
@@ -63,13 +80,13 @@ static void check_conv(const struct nn_kernels *k, const struct conv_case *t, in
     _cleanup_free_ float *out = random_floats(out_floats + NN_SLACK, 9);
     _cleanup_free_ float *residual = random_floats(out_floats + NN_SLACK, 11);
     _cleanup_free_ float *weights =
-        try_alloc((size_t)t->cin * (size_t)padded * NN_WINO_MATRICES, sizeof(float));
+        try_alloc(nn_wino_weights(t->cin, padded, wino && k->cells16), sizeof(float));
     _cleanup_free_ float *bias = try_alloc((size_t)padded, sizeof(float));
     uint32_t seed = 3;
     for (int c = 0; c < t->cin; c++)
         for (int y = 0; y < t->h; y++)
             for (int x = 0; x < t->w; x++)
-                in[place(v, t->h, t->w, c, y, x)] = tiny_random(&seed);
+                in[place(v, t->h, t->w, c, y, x)] = fmaxf(tiny_random(&seed), 0); /* a ReLU's */
     for (int c = 0; c < t->cout; c++)
         bias[c] = tiny_random(&seed);
     struct nn_layer layer = {.kind = wino ? NN_CONV_WINO : NN_CONV_DIRECT,
@@ -78,7 +95,7 @@ static void check_conv(const struct nn_kernels *k, const struct conv_case *t, in
                              .stride = t->stride,
                              .weight_count =
                                  (size_t)t->cin * (size_t)padded * (wino ? NN_WINO_MATRICES : 9)};
-    nn_pack_filter(&layer, v, filter, ones, weights);
+    nn_pack_filter(&layer, k, filter, ones, weights);
     const int block = nn_plan_tile_block(hout, wout, k);
     _cleanup_free_ float *scratch =
         wino ? try_alloc(nn_wino_scratch(t->cin, padded, t->stride, block), sizeof(float)) : NULL;
@@ -106,11 +123,10 @@ static void check_conv(const struct nn_kernels *k, const struct conv_case *t, in
         k->conv_direct(&args);
 
     char what[96];
-    snprintf(what, sizeof what, "V=%d %dx%d %d->%d stride %d %s", v, t->h, t->w, t->cin, t->cout,
-             t->stride, wino ? "winograd" : "direct");
-    /* Sums of K products of numbers in [-1, 1) are about sqrt(K) / 3; the Winograd transforms
-     * multiply by up to 25 on the way in and 64 on the way out, which costs two to three bits. */
-    const double tolerance = (wino ? 1.5e-5 : 2.5e-6) * sqrt(t->cin * 9.0);
+    snprintf(what, sizeof what, "V=%d%s %dx%d %d->%d stride %d %s", v, k->cells16 ? " 16 bits" : "",
+             t->h, t->w, t->cin, t->cout, t->stride, wino ? "winograd" : "direct");
+    const struct allowed most = allowed(k, t->cin, wino);
+    double squares = 0;
     for (int n = 0; n < t->cout; n++)
         for (int y = -1; y <= hout; y++)
             for (int x = -1; x <= wout; x++) {
@@ -126,8 +142,11 @@ static void check_conv(const struct nn_kernels *k, const struct conv_case *t, in
                         want += residual[place(v, hout, wout, n, y, x)];
                     want = want > 0 ? want : 0;
                 }
-                assert_close(out[place(v, hout, wout, n, y, x)], want, tolerance, what);
+                const double got = out[place(v, hout, wout, n, y, x)];
+                assert_close(got, want, most.most, what);
+                squares += (got - want) * (got - want);
             }
+    assert_close(sqrt(squares / ((double)t->cout * hout * wout)), 0, most.rms, what);
 }
 
 static void check_direct(const struct nn_kernels *k)
@@ -164,6 +183,69 @@ static void winograd_convolution(void **state)
     EACH_ISA(check_wino)
 }
 
+/* The largest sums there can be: every input of one tile makes the cell of point 1 as large as it
+ * gets, in all channels alike, and no weight has the other sign. `peak`: the inputs' largest. */
+static void check_largest(const struct nn_kernels *k, int cin, float peak)
+{
+    const int v = k->width, padded = nn_pad_to(16, 2 * v), block = nn_plan_tile_block(4, 4, k);
+    _cleanup_free_ float *filter = try_alloc((size_t)cin * 16 * 9, sizeof(float));
+    _cleanup_free_ float *in = try_alloc((size_t)cin * 36 + NN_SLACK, sizeof(float));
+    _cleanup_free_ float *out = random_floats(16 * 36 + NN_SLACK, 9);
+    _cleanup_free_ float *weights =
+        try_alloc(nn_wino_weights(cin, padded, k->cells16), sizeof(float));
+    _cleanup_free_ float *bias = try_alloc((size_t)padded, sizeof(float));
+    _cleanup_free_ float *scratch =
+        try_alloc(nn_wino_scratch(cin, padded, 1, block), sizeof(float));
+    for (int i = 0; i < cin * 16 * 9; i++)
+        filter[i] = 1;
+    for (int c = 0; c < cin; c++)
+        for (int i = 0; i < 16; i++) /* points 1, 2 and 3, 4 of either direction, with the border */
+            in[place(v, 4, 4, c, i / 4, i % 4)] = (i / 4 < 2) == (i % 4 < 2) ? peak : 0;
+    struct nn_layer layer = {.kind = NN_CONV_WINO,
+                             .cin = cin,
+                             .cout = 16,
+                             .stride = 1,
+                             .weight_count = (size_t)(cin * padded) * NN_WINO_MATRICES};
+    nn_pack_filter(&layer, k, filter, ones, weights);
+    struct nn_conv_args args = {.in = in,
+                                .out = out,
+                                .weights = weights,
+                                .bias = bias,
+                                .scratch = scratch,
+                                .cin = cin,
+                                .cout = 16,
+                                .hin = 4,
+                                .win = 4,
+                                .hout = 4,
+                                .wout = 4,
+                                .stride = 1,
+                                .tile_block = block};
+    k->conv_wino(&args);
+    for (int n = 0; n < 16; n++)
+        for (int y = 0; y < 4; y++)
+            for (int x = 0; x < 4; x++) {
+                double want = 0;
+                for (int i = 0; i < 9; i++)
+                    want += (double)cin * in[place(v, 4, 4, 0, y + i / 3 - 1, x + i % 3 - 1)];
+                assert_close(out[place(v, 4, 4, n, y, x)], want, 5e-3 * 9 * cin * peak, "largest");
+            }
+}
+
+static void check_extremes(const struct nn_kernels *k)
+{
+    check_largest(k, 16, 1);
+    check_largest(k, 512, 1);
+    check_largest(k, 96, 1e12f);
+    check_largest(k, 96, 1e-12f);
+    check_largest(k, 16, 0);
+}
+
+static void the_largest_sums_stay_in_range(void **state)
+{
+    (void)state;
+    EACH_ISA(check_extremes)
+}
+
 static void check_stem(const struct nn_kernels *k)
 {
     const int v = k->width, bands = 128, frames = 21, cout = 32, hout = 64, wout = 11,
@@ -178,7 +260,7 @@ static void check_stem(const struct nn_kernels *k)
         for (int b = 0; b < bands; b++)
             plane[(f + 1) * pitch + NN_PLANE_LEFT + b] = tiny_random(&seed);
     struct nn_layer layer = {.kind = NN_STEM, .cin = 1, .cout = cout, .weight_count = 9 * cout};
-    nn_pack_filter(&layer, v, filter, ones, weights);
+    nn_pack_filter(&layer, k, filter, ones, weights);
     struct nn_stem_args args = {.in = plane,
                                 .out = out,
                                 .weights = weights,
@@ -215,7 +297,7 @@ static void check_collapse(const struct nn_kernels *k)
     _cleanup_free_ float *out = random_floats((size_t)(c * steps), 5);
     struct nn_layer layer = {
         .kind = NN_COLLAPSE, .cin = c, .cout = c, .hin = h, .weight_count = (size_t)(c * h)};
-    nn_pack_filter(&layer, v, filter, ones, weights);
+    nn_pack_filter(&layer, k, filter, ones, weights);
     struct nn_collapse_args args = {.in = in,
                                     .out = out,
                                     .weights = weights,
@@ -403,10 +485,15 @@ int main(void)
     for (size_t i = 0; i < ARRAY_LEN(ones); i++)
         ones[i] = 1;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(direct_convolution), cmocka_unit_test(winograd_convolution),
-        cmocka_unit_test(stem_convolution),   cmocka_unit_test(depthwise_collapse),
-        cmocka_unit_test(dense_layer),        cmocka_unit_test(attention_pooling),
-        cmocka_unit_test(front_end),          cmocka_unit_test(normalisation),
+        cmocka_unit_test(direct_convolution),
+        cmocka_unit_test(winograd_convolution),
+        cmocka_unit_test(stem_convolution),
+        cmocka_unit_test(depthwise_collapse),
+        cmocka_unit_test(dense_layer),
+        cmocka_unit_test(attention_pooling),
+        cmocka_unit_test(front_end),
+        cmocka_unit_test(normalisation),
+        cmocka_unit_test(the_largest_sums_stay_in_range),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -119,13 +119,21 @@ static float infer(struct nn_session *session, const struct nn_model *model, con
 
 /* ---- against PyTorch ---- */
 
-/* Largest error allowed, relative to the layer's largest golden value. */
-#define GOLDEN_TOLERANCE 2e-5
-#define LOGIT_TOLERANCE  1e-4
+/* The largest errors allowed: of a layer, relative to its largest golden value, and of a logit. In
+ * 16 bits, measured: 1.4e-3 (behind the last stage), 8e-4. */
+struct allowed {
+    double layer, logit;
+};
+
+static struct allowed allowed(enum nn_isa isa)
+{
+    return isa == NN_ISA_AVX512VNNI ? (struct allowed){4e-3, 3e-3} : (struct allowed){2e-5, 1e-4};
+}
 
 struct golden {
     struct st_file *file;
     int layers;
+    struct allowed most;
 };
 
 static void compare_layer(void *ctx, const char *layer, const float *data, int h, int w, int c,
@@ -154,9 +162,9 @@ static void compare_layer(void *ctx, const char *layer, const float *data, int h
         most = fmax(most, fabs(want));
         worst = fmax(worst, fabs(data[at] - want));
     }
-    if (!(worst <= GOLDEN_TOLERANCE * most))
+    if (!(worst <= golden->most.layer * most))
         fail_msg("%s: off by %g, the largest value is %g", layer, worst, most);
-    if (strcmp(layer, "logit") == 0 && !(worst <= LOGIT_TOLERANCE))
+    if (strcmp(layer, "logit") == 0 && !(worst <= golden->most.logit))
         fail_msg("logit: off by %g", worst);
     golden->layers++;
 }
@@ -204,6 +212,7 @@ static void every_layer_is_pytorchs(void **state)
         _cleanup_free_ float *x = golden_samples(nn_window_samples(nn_model_shape(model)));
         nn_session_tap(session, compare_layer, &golden);
         golden.layers = 0;
+        golden.most = allowed(isa);
         infer(session, model, x);
         assert_int_equal(golden.layers * 2 + golden.layers, st_count(golden.file));
         nn_session_free(session);
@@ -246,7 +255,7 @@ static void whole_network_is_the_definition(void **state)
             struct nn_model *model = open_tiny(tiny, isa);
             struct nn_session *session = session_of(model);
             float got = infer(session, model, x);
-            if (!(fabs(got - want) < LOGIT_TOLERANCE))
+            if (!(fabs(got - want) < allowed(isa).logit))
                 fail_msg("net %zu on %s: %.7f, not %.7f", i, nn_isa_name(isa), got, want);
             nn_session_free(session);
             nn_model_free(model);
@@ -446,6 +455,7 @@ static void isa_is_chosen_and_forced(void **state)
     tiny_free(tiny);
     assert_false(nn_isa_supported(NN_ISA_AUTO));
     assert_string_equal(nn_isa_name(NN_ISA_AVX512), "avx512");
+    assert_string_equal(nn_isa_name(NN_ISA_AVX512VNNI), "avx512vnni");
     assert_string_equal(nn_isa_name(NN_ISA_COUNT), "auto");
 }
 
@@ -585,6 +595,19 @@ static void wrong_tensors_are_refused(void **state)
     tiny_find(tiny, "stem.bn.weight")->values[3] = 1e38f;
     tiny_find(tiny, "stem.conv.weight")->values[3 * 9] = 1e38f;
     assert_refused(tiny, "finite");
+    tiny_free(tiny);
+
+    tiny = tiny_new(48, 16, "32:1", 4, 4); /* by Winograd, whatever its products are in */
+    tiny_find(tiny, "stages.0.blocks.0.conv1.weight")->values[32 * 9 + 5] = 1e38f;
+    tiny_find(tiny, "stages.0.blocks.0.bn1.weight")->values[1] = 1e38f;
+    size_t len;
+    _cleanup_free_ uint8_t *bytes = tiny_bytes(tiny, &len);
+    for (enum nn_isa isa = 0; isa < NN_ISA_COUNT; isa++) {
+        struct nn_model *model = NULL;
+        struct err err = {0};
+        if (nn_isa_supported(isa))
+            assert_int_equal(nn_model_open_mem(bytes, len, isa, &model, &err), ERR_MODEL);
+    }
     tiny_free(tiny);
 }
 
