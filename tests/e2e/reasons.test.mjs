@@ -19,6 +19,9 @@ test('no verdict on sounds that are no speech', () => {
   const sounds = {
     white: 'anoisesrc=color=white:amplitude=0.3:seed=1', pink: 'anoisesrc=color=pink:amplitude=0.3:seed=1',
     brown: 'anoisesrc=color=brown:amplitude=0.3:seed=1', tone: 'sine=frequency=1000', hum: 'sine=frequency=50',
+    swelling: 'anoisesrc=color=pink:amplitude=0.6:seed=2,tremolo=f=4:d=0.9', siren: 'aevalsrc=0.4*sin(2*PI*800*t-150*cos(4*PI*t))',
+    beeps: 'aevalsrc=0.3*(sin(2*PI*900*t)+sin(2*PI*1350*t))*lt(mod(t\\,0.3)\\,0.15)',
+    melody: 'aevalsrc=0.2*(sin(2*PI*330*pow(2\\,mod(floor(t*5)*7\\,12)/12)*t)+0.5*sin(4*PI*330*pow(2\\,mod(floor(t*5)*7\\,12)/12)*t))*exp(-8*mod(t\\,0.2))',
     silence: 'anullsrc', busy: 'aevalsrc=0.4*sin(2*PI*425*t)*lt(mod(t\\,1)\\,0.5)',
     chord: 'aevalsrc=0.15*(sin(2*PI*262*t)+sin(2*PI*330*t)+sin(2*PI*392*t)+sin(2*PI*784*t))*(0.3+0.7*exp(-6*mod(t\\,0.5)))',
   };
@@ -28,6 +31,15 @@ test('no verdict on sounds that are no speech', () => {
     const decider = result.reasons.find((r) => r.decides);
     assert.ok(decider && ['no_speech', 'music', 'too_short', 'low_snr'].includes(decider.code), `${name}: ${JSON.stringify(decider)}`);
   }
+});
+
+test('one word between stretches of noise is no more than one word', { skip: hasHuman ? false : 'asterisk sounds are not installed' }, () => {
+  const path = join(dir, 'word.wav');
+  ffmpeg('-i', humanPrompt, '-f', 'lavfi', '-i', 'anoisesrc=color=white:amplitude=0.004:seed=3:r=8000:d=6', '-filter_complex',
+    '[0]atrim=0.3:0.9,adelay=2500,apad=whole_dur=6[w];[w][1]amix=inputs=2:duration=longest:normalize=0', '-t', '6', path);
+  const [result] = detect(path);
+  assert.equal(result.verdict, 'inconclusive');
+  assert.ok(result.speech_s > 0.2 && result.speech_s < 1.2, `${result.speech_s} s of speech`);
 });
 
 test('one word is too short; a whole prompt is not, and is told to be a telephone band', { skip: hasHuman ? false : 'asterisk sounds are not installed' }, () => {
