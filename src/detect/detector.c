@@ -224,10 +224,11 @@ static enum err_code take_frames(struct analysis *a, const float *logband, const
     return speech_add(&a->speech, logband, n, a->shape->bands, err);
 }
 
-/* Judges the window that stands in logband and power. */
-static enum err_code add_window(struct analysis *a, double start_s, double end_s, struct err *err)
+/* Judges the window of these samples, whose frames stand in logband and power. */
+static enum err_code add_window(struct analysis *a, const float *samples, double start_s,
+                                double end_s, struct err *err)
 {
-    float logit = nn_window(a->session, a->logband, a->power);
+    float logit = nn_window(a->session, samples, a->logband, a->power);
     if (try_grow(&a->windows, &a->cap_windows, a->n_windows, sizeof *a->windows, MAX_WINDOWS) < 0)
         return err_set(err, ERR_TOO_LONG, "more than %d windows", MAX_WINDOWS);
     a->windows[a->n_windows++] = (struct detect_window){
@@ -256,7 +257,7 @@ static enum err_code add_hop(struct analysis *a, struct err *err)
     if (a->frames < window)
         return ERR_OK;
     uint64_t start = (a->next_frame - window) * (uint64_t)shape->frame_hop;
-    rc = add_window(a, (double)start / shape->sample_rate,
+    rc = add_window(a, a->samples + (start - a->first), (double)start / shape->sample_rate,
                     (double)(start + a->window_samples) / shape->sample_rate, err);
     memmove(a->logband, a->logband + hop * bands, (window - hop) * bands * sizeof *a->logband);
     memmove(a->power, a->power + hop, (window - hop) * sizeof *a->power);
@@ -329,7 +330,7 @@ static enum err_code add_last_window(struct analysis *a, struct err *err)
         a->samples[i] = a->samples[i - a->held];
     nn_frames(a->session, at, (size_t)a->shape->window_frames, a->logband, a->power);
     uint64_t start = total > window ? total - window : 0;
-    return add_window(a, (double)start / a->shape->sample_rate,
+    return add_window(a, at, (double)start / a->shape->sample_rate,
                       (double)total / a->shape->sample_rate, err);
 }
 

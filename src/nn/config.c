@@ -115,6 +115,24 @@ static enum err_code read_front(const struct st_file *file, struct nn_config *co
     return ERR_OK;
 }
 
+/* The network over a window's statistics: two hidden layers. */
+static enum err_code read_detail(const struct st_file *file, struct nn_config *config,
+                                 struct err *err)
+{
+    int hidden[NN_STAGES_MAX], n = 0;
+    enum err_code rc = get_list(file, "detail_hidden", NN_CHANNELS_UNIT, NN_HIDDEN_MAX,
+                                NN_CHANNELS_UNIT, hidden, &n, err);
+    if (rc)
+        return rc;
+    size_t samples = nn_window_samples(&config->shape);
+    if (n != 2 || config->shape.sample_rate != NN_DETAIL_RATE || samples < NN_DETAIL_RATE)
+        return err_set(err, ERR_MODEL,
+                       "statistics of a window need two hidden layers, %d Hz and a second",
+                       NN_DETAIL_RATE);
+    memcpy(config->detail_hidden, hidden, sizeof config->detail_hidden);
+    return ERR_OK;
+}
+
 enum err_code nn_config_read(const struct st_file *file, struct nn_config *ret, struct err *err)
 {
     struct nn_config config = {0};
@@ -136,6 +154,8 @@ enum err_code nn_config_read(const struct st_file *file, struct nn_config *ret, 
         rc = get_int(file, "attn_hidden", 1, NN_HIDDEN_MAX, 1, &config.attn_hidden, err);
     if (!rc)
         rc = get_int(file, "fc_hidden", 1, NN_HIDDEN_MAX, 1, &config.fc_hidden, err);
+    if (!rc && st_meta(file, "detail_hidden"))
+        rc = read_detail(file, &config, err);
     if (!rc && stages != config.stages)
         rc = err_set(err, ERR_MODEL, "stage_channels has %d numbers, stage_blocks %d",
                      config.stages, stages);

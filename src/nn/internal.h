@@ -31,7 +31,7 @@
 #define NN_BATCHNORM_EPS 1e-5
 #define NN_NAME_MAX      64
 
-#define NN_LAYERS_MAX  (1 + NN_STAGES_MAX * (1 + 2 * NN_BLOCKS_MAX) + 4)
+#define NN_LAYERS_MAX  (1 + NN_STAGES_MAX * (1 + 2 * NN_BLOCKS_MAX) + 4 + 4)
 #define NN_BUFFERS_MAX (3 * NN_LAYERS_MAX)
 
 /* Floats readable behind every activation: a register tile may look past the last row. */
@@ -47,6 +47,7 @@ struct nn_config {
     int blocks[NN_STAGES_MAX];
     int attn_hidden;
     int fc_hidden;
+    int detail_hidden[2]; /* of the network over the window's statistics; 0: the model has none */
 };
 
 enum nn_layer_kind {
@@ -56,7 +57,8 @@ enum nn_layer_kind {
     NN_COLLAPSE,
     NN_ATTN,
     NN_FC1,
-    NN_FC2,
+    NN_FC2,    /* without ReLU; its residual, if any, is added to the first output */
+    NN_DETAIL, /* statistics of the window, less their means in training, in deviations */
 };
 
 /* One step of the network. Buffers are numbers in nn_plan.buffers, or -1. */
@@ -70,7 +72,7 @@ struct nn_layer {
     int tile_block;      /* Winograd */
     size_t weights;      /* floats from the start of the model's weights */
     size_t bias;         /* likewise */
-    size_t extra;        /* attention: the score vector */
+    size_t extra;        /* attention: the score vector; detail: the factors */
     size_t weight_count; /* floats at `weights` */
     uint64_t macs;       /* multiply-adds of the layer as defined (direct convolution) */
 };
@@ -96,6 +98,7 @@ struct nn_model {
     struct nn_config config;
     struct nn_plan plan;
     struct nn_front front;
+    struct nn_detail_tables *detail; /* NULL: the model has no such layer */
     const struct nn_kernels *kernels;
     enum nn_isa isa;
     struct st_file *file; /* for metadata: tensor data is gone after opening */
@@ -127,5 +130,6 @@ void nn_pack16_wino(const struct nn_layer *layer, int v, const float *from, cons
 /* Tiles of one Winograd block for an output of h x w. */
 int nn_plan_tile_block(int h, int w, const struct nn_kernels *kernels);
 void nn_front_init(struct nn_front *front, const struct nn_shape *shape);
+void nn_detail_init(struct nn_detail_tables *tables);
 
 #endif

@@ -50,6 +50,10 @@ static enum err_code fill_model(struct nn_model *model, const void *data, size_t
     if (!rc)
         rc = sha256_mem(data, len, model->sha256, err);
     nn_front_init(&model->front, &model->config.shape);
+    if (!rc && model->config.detail_hidden[0]) {
+        model->detail = xalloc(sizeof *model->detail);
+        nn_detail_init(model->detail);
+    }
     return rc;
 }
 
@@ -120,6 +124,7 @@ struct nn_model *nn_model_free(struct nn_model *model)
     if (model) {
         st_free(model->file);
         free(model->weights);
+        free(model->detail);
         free(model);
     }
     return NULL;

@@ -80,8 +80,10 @@ struct nn_session *nn_session_free(struct nn_session *session);
  * Frames are independent: however a recording is cut, a frame has the same bits. */
 void nn_frames(struct nn_session *session, const float *samples, size_t n, float *logband,
                float *power);
-/* One window: window_frames frames as nn_frames gave them -> logit, positive = synthetic. */
-float nn_window(struct nn_session *session, const float *logband, const float *power);
+/* One window: its nn_window_samples() samples (any alignment) and its window_frames frames as
+ * nn_frames gave them -> logit, positive = synthetic. */
+float nn_window(struct nn_session *session, const float *samples, const float *logband,
+                const float *power);
 
 /* For tests and benchmarks: called after each layer with its output, [h][w][c], valid only during
  * the call; ns is the time the layer took. Names are the PyTorch module's. NULL switches it off. */

@@ -69,6 +69,11 @@ static enum err_code check_layer(struct check *check, const struct nn_layer *l)
         if (!rc)
             rc = check_tensor(check, l->conv, "bias", (int[]){l->cout}, 1, 0);
         break;
+    case NN_DETAIL:
+        rc = check_tensor(check, l->conv, "mean", (int[]){l->cout}, 1, 0);
+        if (!rc)
+            rc = check_tensor(check, l->conv, "scale", (int[]){l->cout}, 1, 0);
+        break;
     }
     for (size_t i = 0; !rc && *l->bn && i < ARRAY_LEN(norms); i++)
         rc = check_tensor(check, l->bn, norms[i], (int[]){l->cout}, 1, 0);
@@ -357,6 +362,19 @@ static enum err_code pack_dense(const struct st_file *file, const struct nn_laye
     return ERR_OK;
 }
 
+static enum err_code pack_detail(const struct st_file *file, const struct nn_layer *l,
+                                 float *weights, struct err *err)
+{
+    enum err_code rc = ERR_OK;
+    _cleanup_free_ float *mean = read_all(file, l->conv, "mean", &rc, err);
+    _cleanup_free_ float *scale = mean ? read_all(file, l->conv, "scale", &rc, err) : NULL;
+    if (rc)
+        return rc;
+    memcpy(weights + l->weights, mean, (size_t)l->cout * sizeof(float));
+    memcpy(weights + l->extra, scale, (size_t)l->cout * sizeof(float));
+    return ERR_OK;
+}
+
 enum err_code nn_pack_weights(const struct st_file *file, const struct nn_plan *plan,
                               const struct nn_kernels *kernels, float *weights, struct err *err)
 {
@@ -365,6 +383,8 @@ enum err_code nn_pack_weights(const struct st_file *file, const struct nn_plan *
         enum err_code rc;
         if (l->kind == NN_ATTN)
             rc = pack_attn(file, l, kernels->width, weights, err);
+        else if (l->kind == NN_DETAIL)
+            rc = pack_detail(file, l, weights, err);
         else if (l->kind == NN_FC1 || l->kind == NN_FC2)
             rc = pack_dense(file, l, weights, err);
         else
@@ -395,5 +415,25 @@ void nn_front_init(struct nn_front *front, const struct nn_shape *shape)
         double angle = -two_pi * k / NN_FFT_SIZE;
         front->split[k][0] = (float)cos(angle);
         front->split[k][1] = (float)sin(angle);
+    }
+}
+
+void nn_detail_init(struct nn_detail_tables *tables)
+{
+    const double two_pi = 6.283185307179586476925;
+    const int n_long = ARRAY_LEN(tables->long_window), n_short = ARRAY_LEN(tables->short_window);
+    for (int i = 0; i < n_long; i++)
+        tables->long_window[i] = 0.5f * (float)(0.5 - 0.5 * cos(two_pi * i / n_long));
+    for (int i = 0; i < n_short; i++)
+        tables->short_window[i] = 0.5f * (float)(0.5 - 0.5 * cos(two_pi * i / n_short));
+    for (int k = 0; k < n_long / 2; k++) {
+        double angle = -two_pi * k / (n_long / 2);
+        tables->turn[k][0] = (float)cos(angle);
+        tables->turn[k][1] = (float)sin(angle);
+    }
+    for (int k = 0; k <= n_long / 4; k++) {
+        double angle = -two_pi * k / n_long;
+        tables->split[k][0] = (float)cos(angle);
+        tables->split[k][1] = (float)sin(angle);
     }
 }

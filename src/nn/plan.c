@@ -103,7 +103,6 @@ static void add_stem(struct nn_plan *plan, const struct nn_config *config, struc
 {
     int bands = config->shape.bands, frames = config->shape.window_frames;
     int cout = config->stem_channels;
-    plan->plane = add_buffer(plan, (size_t)(frames + 2) * NN_PLANE_PITCH);
     struct nn_layer *layer = add_layer(plan, NN_STEM, "stem");
     snprintf(layer->conv, sizeof layer->conv, "stem.conv");
     snprintf(layer->bn, sizeof layer->bn, "stem.bn");
@@ -179,11 +178,12 @@ static void add_attn(struct nn_plan *plan, const struct nn_kernels *kernels, str
 }
 
 static void add_dense(struct nn_plan *plan, struct cursor *at, enum nn_layer_kind kind,
-                      const char *name, int outputs)
+                      const char *name, const char *weights, int outputs, int residual)
 {
-    struct nn_layer *layer = add_layer(plan, kind, kind == NN_FC2 ? "logit" : name);
+    struct nn_layer *layer = add_layer(plan, kind, name);
     size_t padded = (size_t)nn_pad_to(outputs, 16);
-    snprintf(layer->conv, sizeof layer->conv, "%s", name);
+    snprintf(layer->conv, sizeof layer->conv, "%s", weights);
+    layer->residual = residual;
     layer->cin = at->channels, layer->cout = outputs;
     layer->hin = layer->win = layer->hout = layer->wout = 1;
     layer->macs = (uint64_t)at->channels * (uint64_t)outputs;
@@ -194,6 +194,27 @@ static void add_dense(struct nn_plan *plan, struct cursor *at, enum nn_layer_kin
     layer->out = add_buffer(plan, padded);
     finish_layer(plan, layer);
     *at = (struct cursor){layer->out, outputs, 1, 1};
+}
+
+/* Statistics of the window and the small network that judges them: a buffer with its logit. They
+ * come first, while the plane is there anyway and the memory is free. */
+static int add_detail(struct nn_plan *plan, const struct nn_config *config)
+{
+    struct nn_layer *layer = add_layer(plan, NN_DETAIL, "detail");
+    snprintf(layer->conv, sizeof layer->conv, "detail");
+    layer->cin = 1, layer->cout = NN_DETAIL_COUNT;
+    layer->hin = layer->win = layer->hout = layer->wout = 1;
+    layer->weights = add_weights(plan, NN_DETAIL_COUNT);
+    layer->extra = add_weights(plan, NN_DETAIL_COUNT);
+    layer->in = plan->plane;
+    layer->out = add_buffer(plan, NN_DETAIL_COUNT);
+    layer->scratch = add_buffer(plan, nn_detail_scratch(nn_window_samples(&config->shape)));
+    finish_layer(plan, layer);
+    struct cursor at = {layer->out, NN_DETAIL_COUNT, 1, 1};
+    add_dense(plan, &at, NN_FC1, "detail.fc1", "detail.fc1", config->detail_hidden[0], -1);
+    add_dense(plan, &at, NN_FC1, "detail.fc2", "detail.fc2", config->detail_hidden[1], -1);
+    add_dense(plan, &at, NN_FC2, "detail.fc3", "detail.fc3", 1, -1);
+    return at.buffer;
 }
 
 /* First fit: each buffer goes to the lowest place that no buffer alive with it occupies. */
@@ -224,13 +245,17 @@ enum err_code nn_plan_make(const struct nn_config *config, const struct nn_kerne
 {
     memset(ret, 0, sizeof *ret);
     struct cursor at;
+    int detail = -1;
+    ret->plane = add_buffer(ret, (size_t)(config->shape.window_frames + 2) * NN_PLANE_PITCH);
+    if (config->detail_hidden[0])
+        detail = add_detail(ret, config);
     add_stem(ret, config, &at);
     for (int i = 0; i < config->stages; i++)
         add_stage(ret, kernels, &at, i, config->channels[i], config->blocks[i]);
     add_collapse(ret, kernels, &at);
     add_attn(ret, kernels, &at, config->attn_hidden);
-    add_dense(ret, &at, NN_FC1, "fc1", config->fc_hidden);
-    add_dense(ret, &at, NN_FC2, "fc2", 1);
+    add_dense(ret, &at, NN_FC1, "fc1", "fc1", config->fc_hidden, -1);
+    add_dense(ret, &at, NN_FC2, "logit", "fc2", 1, detail);
     place_buffers(ret);
     if (ret->arena_floats < NN_FRONT_SCRATCH) /* nn_frames works in the same memory */
         ret->arena_floats = NN_FRONT_SCRATCH;

@@ -108,6 +108,7 @@ static void tap_layer(struct nn_session *session, const struct nn_layer *l, uint
         c = 2 * l->cin;
         memcpy(session->tap_data, out, (size_t)c * sizeof(float));
         break;
+    case NN_DETAIL:
     case NN_FC1:
     case NN_FC2:
         memcpy(session->tap_data, out, (size_t)c * sizeof(float));
@@ -207,9 +208,35 @@ static void run_attn(const struct nn_model *model, float *arena, const struct nn
     model->kernels->attn(&args);
 }
 
-static void run_layer(const struct nn_model *model, float *arena, const struct nn_layer *l)
+static void run_detail(const struct nn_model *model, float *arena, const float *samples,
+                       const struct nn_layer *l)
 {
     const struct nn_buffer *buffers = model->plan.buffers;
+    const struct nn_shape *shape = &model->config.shape;
+    const float *mean = model->weights + l->weights, *scale = model->weights + l->extra;
+    float *out = arena + buffers[l->out].offset;
+    model->kernels->detail(model->detail, samples, (int)nn_window_samples(shape),
+                           arena + buffers[l->in].offset, shape->window_frames, out,
+                           arena + buffers[l->scratch].offset);
+    for (int i = 0; i < l->cout; i++) { /* what lies far out says no more than "far out" */
+        float x = (out[i] - mean[i]) * scale[i];
+        out[i] = x < -NN_DETAIL_MOST ? -NN_DETAIL_MOST : x > NN_DETAIL_MOST ? NN_DETAIL_MOST : x;
+    }
+}
+
+static void run_dense(const struct nn_model *model, float *arena, const struct nn_layer *l)
+{
+    const struct nn_buffer *buffers = model->plan.buffers;
+    float *out = arena + buffers[l->out].offset;
+    model->kernels->dense(arena + buffers[l->in].offset, l->cin, model->weights + l->weights,
+                          model->weights + l->bias, nn_pad_to(l->cout, 16), l->kind == NN_FC1, out);
+    if (l->residual >= 0)
+        out[0] += arena[buffers[l->residual].offset];
+}
+
+static void run_layer(const struct nn_model *model, float *arena, const float *samples,
+                      const struct nn_layer *l)
+{
     switch (l->kind) {
     case NN_STEM:
         run_stem(model, arena, l);
@@ -224,11 +251,12 @@ static void run_layer(const struct nn_model *model, float *arena, const struct n
     case NN_ATTN:
         run_attn(model, arena, l);
         break;
+    case NN_DETAIL:
+        run_detail(model, arena, samples, l);
+        break;
     case NN_FC1:
     case NN_FC2:
-        model->kernels->dense(arena + buffers[l->in].offset, l->cin, model->weights + l->weights,
-                              model->weights + l->bias, nn_pad_to(l->cout, 16), l->kind == NN_FC1,
-                              arena + buffers[l->out].offset);
+        run_dense(model, arena, l);
     }
 }
 
@@ -245,7 +273,8 @@ static void run_input(struct nn_session *session, const float *logband, const fl
                               session->arena + model->plan.buffers[model->plan.plane].offset);
 }
 
-float nn_window(struct nn_session *session, const float *logband, const float *power)
+float nn_window(struct nn_session *session, const float *samples, const float *logband,
+                const float *power)
 {
     const struct nn_model *model = session->model;
     const struct nn_plan *plan = &model->plan;
@@ -255,7 +284,7 @@ float nn_window(struct nn_session *session, const float *logband, const float *p
         tap_input(session, clock_ns() - start);
     for (int i = 0; i < plan->layer_count; i++) {
         start = session->tap ? clock_ns() : 0;
-        run_layer(model, session->arena, &plan->layers[i]);
+        run_layer(model, session->arena, samples, &plan->layers[i]);
         if (session->tap)
             tap_layer(session, &plan->layers[i], clock_ns() - start);
     }

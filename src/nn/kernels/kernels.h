@@ -41,6 +41,17 @@ struct nn_front {
     float split[NN_FFT_SIZE / 4 + 1][2]; /* exp(-2 pi i k / 512), k = 0..128 */
 };
 
+/* Tables of the statistics of a window, the same for every instruction set. */
+struct nn_detail_tables {
+    float long_window[2048]; /* half the Hann window */
+    float short_window[64];  /* likewise */
+    float turn[1024][2];     /* exp(-2 pi i k / 1024) */
+    float split[512 + 1][2]; /* exp(-2 pi i k / 2048) */
+};
+#define NN_DETAIL_RATE  16000 /* Hz */
+#define NN_DETAIL_COUNT 1807  /* statistics of a window: see detail.inc */
+#define NN_DETAIL_MOST  4.0f  /* deviations: larger values are cut to it */
+
 /* One 3x3 convolution, padding 1, plus bias, optional residual, ReLU. */
 struct nn_conv_args {
     const float *in;       /* [cin/V][hin+2][win+2][V], border zero; readable 4 KiB past its end;
@@ -106,6 +117,10 @@ struct nn_kernels {
      * the multiply-adds done. */
     uint64_t (*peak)(uint64_t loops, float *sink);
     uint64_t (*peak16)(uint64_t loops, float *sink); /* likewise in 16 bits, or NULL */
+    /* Statistics of one window: `count` samples (any alignment) and the normalised plane of its
+     * `frames` frames -> out[NN_DETAIL_COUNT]. scratch: nn_detail_scratch() floats. */
+    void (*detail)(const struct nn_detail_tables *tables, const float *samples, int count,
+                   const float *plane, int frames, float *out, float *scratch);
 };
 
 /* Floats of scratch: two passes of the transform, powers, and one transposed block. */
@@ -132,6 +147,17 @@ static inline size_t nn_wino_scratch(int cin, int cout_padded, int stride, int t
 {
     return NN_WINO_GROUP(stride) * nn_wino_plane(cin, tile_block) +
            NN_WINO_CELLS(stride) * nn_wino_plane(cout_padded, tile_block);
+}
+
+/* Floats of scratch of the statistics of `count` samples. */
+static inline size_t nn_detail_scratch(size_t count)
+{
+    size_t long_frames = count / 640 + 1, short_frames = count / 16 + 1;
+    size_t long_part = long_frames * (1024 + 64 + 3) + 16 * (4 * 1024 + 1024) + 4 * 1024;
+    size_t short_part = (short_frames + 32) * 32 + 16 * 64 * 8 + short_frames / 25 * 170 + 1024;
+    size_t plane_part = (count / 160 + 1) * (NN_BANDS + 3) + 8 * NN_BANDS;
+    size_t most = long_part > short_part ? long_part : short_part;
+    return most > plane_part ? most : plane_part;
 }
 
 static inline int nn_pad_to(int n, int multiple)

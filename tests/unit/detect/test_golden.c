@@ -73,7 +73,8 @@ static void check_clip(const char *path, char *logits, float *samples)
             if (!sessions[isa])
                 continue;
             nn_frames(sessions[isa], samples + starts[w], frames, logband, power);
-            double gap = fabs((double)nn_window(sessions[isa], logband, power) - atof(word));
+            double gap = fabs(
+                (double)nn_window(sessions[isa], samples + starts[w], logband, power) - atof(word));
             if (!(gap <= worst[isa]))
                 worst[isa] = gap;
         }

@@ -114,7 +114,7 @@ static float infer(struct nn_session *session, const struct nn_model *model, con
     _cleanup_free_ float *logband = xalloc(n * (size_t)shape->bands * sizeof(float));
     _cleanup_free_ float *power = xalloc(n * sizeof(float));
     nn_frames(session, samples, n, logband, power);
-    return nn_window(session, logband, power);
+    return nn_window(session, samples, logband, power);
 }
 
 /* ---- against PyTorch ---- */
@@ -339,7 +339,7 @@ static void nothing_is_allocated_while_inferring(void **state)
         before = allocations;
         for (int i = 0; i < 3; i++) {
             nn_frames(session, x, 48, logband, power);
-            nn_window(session, logband, power);
+            nn_window(session, x, logband, power);
         }
         assert_int_equal(allocations, before);
         nn_session_free(session);
@@ -365,7 +365,7 @@ static void *work(void *ptr)
     float *logband = malloc(sizeof(float) * 48 * 128), power[48];
     for (size_t i = 0; i < ARRAY_LEN(w->logits); i++) {
         nn_frames(session, w->samples + 160 * i, frames, logband, power);
-        w->logits[i] = nn_window(session, logband, power);
+        w->logits[i] = nn_window(session, w->samples + 160 * i, logband, power);
     }
     free(logband);
     nn_session_free(session);
