@@ -105,6 +105,19 @@ static void add_network(struct tiny *tiny)
     add(tiny, "fc2", "bias", 1, 1, 0, 0, 0, 0, 0.2);
 }
 
+void tiny_add_detail(struct tiny *tiny)
+{
+    tiny_set_meta(tiny, "detail_hidden", "32,16");
+    add(tiny, "detail", "mean", 1, 1807, 0, 0, 0, 0.3, 0.3);
+    add(tiny, "detail", "scale", 1, 1807, 0, 0, 0, 3.0, 2.0);
+    add(tiny, "detail.fc1", "weight", 2, 32, 1807, 0, 0, 0, 0.05);
+    add(tiny, "detail.fc1", "bias", 1, 32, 0, 0, 0, 0, 0.2);
+    add(tiny, "detail.fc2", "weight", 2, 16, 32, 0, 0, 0, 0.3);
+    add(tiny, "detail.fc2", "bias", 1, 16, 0, 0, 0, 0, 0.2);
+    add(tiny, "detail.fc3", "weight", 2, 1, 16, 0, 0, 0, 0.5);
+    add(tiny, "detail.fc3", "bias", 1, 1, 0, 0, 0, 0, 0.2);
+}
+
 struct tiny *tiny_new(int window_frames, int stem, const char *stages, int attn, int fc)
 {
     static char numbers[8][64]; /* lives on: metadata points into it */
