@@ -79,8 +79,9 @@ def detail_again(wave: np.ndarray) -> np.ndarray:
 
 
 def write_detail(path: Path) -> None:
-    """All of detail.py's numbers for the synthetic window, as double precision has them."""
-    wave = synthetic()
+    """All of detail.py's numbers for the synthetic window, swelling and fading so that not all of it is loud, as double precision has them."""
+    swell = np.sin(2 * np.pi * 1.3 * np.arange(frontend.WINDOW, dtype=np.float64) / 16000)
+    wave = synthetic() * (0.02 + swell * swell).astype(np.float32)
     value = detail_again(wave)
     gap = np.abs(value - detail.numbers(wave)).max()
     if gap > 1e-2:
