@@ -19,7 +19,7 @@ from train import frontend, golden  # noqa: E402
 
 def main() -> None:
     source, target = Path(sys.argv[1]), Path(sys.argv[2])
-    net, _ = golden.detector(source)
+    net = golden.detector(source)[0]
     net.eval()
     target.parent.mkdir(parents=True, exist_ok=True)
     x = torch.zeros(1, 1, frontend.BANDS, frontend.FRAMES)

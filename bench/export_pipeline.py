@@ -41,7 +41,7 @@ class Pipeline(torch.nn.Module):
 
 def main() -> None:
     source, target = Path(sys.argv[1]), Path(sys.argv[2])
-    net, _ = golden.detector(source)
+    net = golden.detector(source)[0]
     pipeline = Pipeline(net.eval()).eval()
     x = torch.from_numpy(golden.synthetic())[None]
     with torch.no_grad():

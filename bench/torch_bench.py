@@ -33,7 +33,7 @@ def times(work, iterations: int) -> dict[str, float]:
 def main() -> None:
     iterations = int(sys.argv[3]) if len(sys.argv) > 3 else 20
     torch.set_num_threads(1)
-    net, _ = golden.detector(Path(sys.argv[1]))
+    net = golden.detector(Path(sys.argv[1]))[0]
     x = torch.from_numpy(np.fromfile(sys.argv[2], np.float32).reshape(1, 1, frontend.BANDS, -1))
     wave = torch.from_numpy(golden.synthetic())[None]
     with torch.inference_mode():
