@@ -1,6 +1,7 @@
 /* libsonde through its public header, linked as a program would: arguments, streams, files,
  * threads. */
 #include "../../support/cm.h"
+#include "../../support/voice.h"
 
 #include <math.h>
 #include <pthread.h>
@@ -13,17 +14,13 @@
 
 #define RATE 16000
 
-/* Five seconds of syllable-like sound. Caller frees. */
+/* Five seconds of something like speech. Caller frees. */
 static float *make_sound(size_t *n)
 {
     *n = 5 * RATE;
     float *x = malloc(*n * sizeof *x);
-    for (size_t i = 0; i < *n; i++) {
-        double t = (double)i / RATE, sum = 0;
-        for (int h = 1; h <= 20; h++)
-            sum += sin(2 * M_PI * 130 * h * t) / h;
-        x[i] = (float)(0.25 * fmax(0, sin(2 * M_PI * 4 * t)) * sum);
-    }
+    for (size_t i = 0; i < *n; i++)
+        x[i] = (float)voice((double)i / RATE);
     return x;
 }
 
