@@ -4,8 +4,8 @@ It judges a window by the numbers of detail.py; its logit and the first
 network's are added. The numbers do not change with the weights, so they are
 worked out once, of augmented draws as train.py makes them (half of them in pairs, half
 coded), and kept; the training itself then takes seconds. So several are trained
-that differ in seed and dropout, and their mean is written as one: side by side
-they are one wider network. With --first, the figures of both together are
+that differ in their seed, and their mean is written as one: side by side they
+are one wider network. With --first, the figures of both together are
 measured too, and both go into OUT.pt.
 """
 from __future__ import annotations
@@ -72,11 +72,11 @@ class Clips:
         return np.bincount(self.owner, logits) / np.bincount(self.owner)
 
 
-def fit(inputs: torch.Tensor, args: argparse.Namespace, seed: int, dropout: float) -> model.Detail:
+def fit(inputs: torch.Tensor, args: argparse.Namespace, seed: int) -> model.Detail:
     """Rows are human and synthetic in turn, as train.Draws gives them."""
     torch.manual_seed(seed)
     rng = np.random.default_rng([seed, 7])
-    net, mean = model.Detail(dropout=dropout), model.Detail()
+    net, mean = model.Detail(dropout=args.dropout), model.Detail()
     net.mean.copy_(inputs.mean(dim=0))
     net.scale.copy_(1 / (inputs.std(dim=0) + 1e-4))
     mean.load_state_dict(net.state_dict())
@@ -97,17 +97,17 @@ def fit(inputs: torch.Tensor, args: argparse.Namespace, seed: int, dropout: floa
     return mean.eval()
 
 
-def stack(nets: list[model.Detail]) -> model.Detail:
-    """One network whose logit is the mean of theirs; all have the same mean and scale."""
+def stack(nets: list[model.Detail], weight: float) -> model.Detail:
+    """One network whose logit is `weight` times the mean of theirs; all have the same mean and scale."""
     whole = model.Detail(tuple(len(nets) * n for n in (nets[0].fc1.out_features, nets[0].fc2.out_features)))
     with torch.no_grad():
         whole.mean.copy_(nets[0].mean)
         whole.scale.copy_(nets[0].scale)
-        for layer, join in (("fc1", lambda parts: torch.cat(parts)), ("fc2", lambda parts: torch.block_diag(*parts)), ("fc3", lambda parts: torch.cat(parts, dim=1) / len(parts))):
+        for layer, join in (("fc1", lambda parts: torch.cat(parts)), ("fc2", lambda parts: torch.block_diag(*parts)), ("fc3", lambda parts: torch.cat(parts, dim=1) * (weight / len(parts)))):
             getattr(whole, layer).weight.copy_(join([getattr(n, layer).weight for n in nets]))
         for layer in ("fc1", "fc2"):
             getattr(whole, layer).bias.copy_(torch.cat([getattr(n, layer).bias for n in nets]))
-        whole.fc3.bias.copy_(torch.stack([n.fc3.bias for n in nets]).mean(dim=0))
+        whole.fc3.bias.copy_(torch.stack([n.fc3.bias for n in nets]).mean(dim=0) * weight)
     return whole.eval()
 
 
@@ -126,8 +126,8 @@ def run(args: argparse.Namespace) -> None:
     if not kept.exists():
         np.save(kept, drawn(train.Draws(cache, members, args.seed, args.strength, args.pairs, args.old), args.draws, args.processes))
     inputs = torch.from_numpy(np.load(kept))
-    nets = [fit(inputs, args, args.seed + n, (0.3, 0.5)[n % 2]) for n in range(args.nets)]
-    net = stack(nets)
+    nets = [fit(inputs, args, args.seed + n) for n in range(args.nets)]
+    net = stack(nets, args.weight)
     spent = time.monotonic() - began
     saved = torch.load(args.first) if args.first else {}
     first = model.Detector()
@@ -159,12 +159,14 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--cache", type=Path, default=Path("~/.cache/sonde-train").expanduser())
     p.add_argument("--work", type=Path, default=Path("~/.cache/sonde-train/work").expanduser(), help="where the draws' numbers are kept; remove them to draw again")
     p.add_argument("--seed", type=int, default=1)
-    p.add_argument("--draws", type=int, default=20000)
+    p.add_argument("--draws", type=int, default=32000)
     p.add_argument("--steps", type=int, default=700)
     p.add_argument("--batch", type=int, default=256)
     p.add_argument("--lr", type=float, default=3e-3)
     p.add_argument("--decay", type=float, default=0.1)
     p.add_argument("--nets", type=int, default=6, help="trained one after the other and averaged")
+    p.add_argument("--dropout", type=float, default=0.2)
+    p.add_argument("--weight", type=float, default=1.2, help="of the mean logit in the sum with the first network's")
     p.add_argument("--strength", type=float, default=1.0)
     p.add_argument("--pairs", type=float, default=0.5)
     p.add_argument("--old", type=float, default=2.0)
