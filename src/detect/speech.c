@@ -23,7 +23,7 @@
 #define LOUD_QUANTILE    0.95   /* "loud": this quantile of the levels above the floor */
 #define MODULATION_DB    6.0f   /* least swing within the neighbourhood */
 #define MODULATION_REACH 50     /* frames to each side: 0.5 s */
-#define ABOVE_DB         4.0f /* above the neighbourhood's quietest: else it is what lies between */
+#define ABOVE_DB         2.5f /* above the neighbourhood's quietest: else it is what lies between */
 #define SMOOTH_REACH     2    /* frames to each side: 50 ms in all */
 #define GAP_FRAMES       20   /* shorter pauses inside speech count as speech: 0.2 s */
 #define BURST_FRAMES     8    /* shorter sounds do not: a click is no speech */
