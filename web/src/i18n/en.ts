@@ -76,7 +76,7 @@ export const en = {
     syntheticShort: "Machine-made",
     humanShort: "Human",
     inconclusiveShort: "No verdict",
-    because: { no_speech: "No verdict: no speech", too_short: "No verdict: too little speech", music: "No verdict: it sounds like music", low_snr: "No verdict: too noisy", clipped: "No verdict: too distorted" } as Record<string, string>,
+    because: { no_speech: "No verdict: no speech", too_short: "No verdict: too little speech", music: "No verdict: it sounds like music or noise", low_snr: "No verdict: too noisy", clipped: "No verdict: too distorted" } as Record<string, string>,
   },
   row: {
     head: "probability of synthetic",
@@ -149,7 +149,7 @@ export const en = {
     too_short: (m: number, limit: number) => `There are only ${seconds("en", m)} of speech; ${seconds("en", limit)} are needed for an answer. Give a longer piece.`,
     damaged: (m: number) => n(m, "# part of the file could not be decoded and was left out.", "# parts of the file could not be decoded and were left out."),
     truncated: (m: number) => `The file breaks off after ${seconds("en", m)}; the answer is for what is there.`,
-    music: (_m: number) => "It sounds like music rather than speech. Give a recording in which somebody speaks.",
+    music: (_m: number) => "It sounds like music or noise rather than speech. Give a recording in which somebody speaks.",
     low_snr: (m: number) => `The speech stands only ${number("en", m)} dB above the sound between the words. Give a quieter recording.`,
     clipped: (m: number) => `${number("en", m, 1)}% of the samples are cut off: it was recorded too loud. Give a quieter original.`,
     narrow_band: (m: number) => `Nothing lies above ${number("en", m)} Hz, as over a telephone: less to judge by.`,
