@@ -253,7 +253,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("set", type=Path, help="manifest.tsv, or a folder with bonafide/ and spoof/")
     p.add_argument("checkpoint", type=Path)
     p.add_argument("out", type=Path, help="NAME.safetensors; the card goes beside it as NAME.md")
-    p.add_argument("--name", default="sonde-1")
+    p.add_argument("--name", default="sonde-2")
     p.add_argument("--set-name", default="valid", help="what the model file calls the evaluation set")
     p.add_argument("--cache", type=Path, default=Path("~/.cache/sonde-train").expanduser())
     p.add_argument("--program", type=Path, help="sonde; figures, calibration and threshold then come from its own scores")

@@ -17,7 +17,7 @@ function rows() {
     const ms = START + i * 1000, upload = id(i, 9), sha = i.toString(16).padStart(64, '0');
     lines.push(`INSERT INTO uploads (id, sha256, bytes, file_name, created_ms, settled_ms) VALUES ('${upload}', '${sha}', 200000, 'call-${i}.wav', ${ms}, ${ms + 900});`,
       `INSERT INTO analyses (id, upload_id, status, sha256, name_folded, fresh, runs, created_ms, checked_ms, started_ms, finished_ms, verdict, llr, p, duration_s, speech_s, model_name, model_sha256)
-       VALUES ('${id(i, 8)}', '${upload}', 'done', '${sha}', 'call-${i}.wav', 0, 1, ${ms}, ${ms + 5}, ${ms + 10}, ${ms + 900}, 'human', ${(i % 2000) / 100 - 10}, ${(i % 980 + 10) / 1000}, 10, 8.5, 'sonde-1', '${sha}');`);
+       VALUES ('${id(i, 8)}', '${upload}', 'done', '${sha}', 'call-${i}.wav', 0, 1, ${ms}, ${ms + 5}, ${ms + 10}, ${ms + 900}, 'human', ${(i % 2000) / 100 - 10}, ${(i % 980 + 10) / 1000}, 10, 8.5, 'sonde-2', '${sha}');`);
   }
   return [...lines, 'COMMIT;'].join('\n');
 }

@@ -53,7 +53,7 @@ INSERT INTO analyses (id, upload_id, status, sha256, name_folded, fresh, runs, c
   SELECT printf('%08x-%04x-7%03x-8%03x-%012x', ms / 65536, ms % 65536, x % 4096, (x / 4096) % 4096, x),
     printf('%08x-%04x-7%03x-9%03x-%012x', ms / 65536, ms % 65536, x % 4096, (x / 4096) % 4096, x), 'done', printf('%064x', x * 1000003),
     printf('call-%d.wav', i), 0, 1, ms, ms + 5, ms + 10, ms + 900, CASE x % 3 WHEN 0 THEN 'human' WHEN 1 THEN 'synthetic' ELSE 'inconclusive' END,
-    (x % 2000) / 100.0 - 10, (x % 980 + 10) / 1000.0, 10.0, 8.5, 'sonde-1', printf('%064x', 7) FROM n;
+    (x % 2000) / 100.0 - 10, (x % 980 + 10) / 1000.0, 10.0, 8.5, 'sonde-2', printf('%064x', 7) FROM n;
 COMMIT;`;
 
 async function filled(n) {

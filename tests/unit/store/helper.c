@@ -172,7 +172,7 @@ struct store_result result_of(double llr, const char *verdict, const char *model
     return (struct store_result){
         .json = "{\"verdict\":\"human\"}",
         .verdict = verdict,
-        .model_name = "sonde-1",
+        .model_name = "sonde-2",
         .model_sha256 = model,
         .scored = 1,
         .llr = llr,

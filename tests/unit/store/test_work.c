@@ -122,7 +122,7 @@ static void a_result_is_kept_as_it_was(void **state)
     assert_int_equal(a.scored, 1);
     assert_true(a.llr == -2.125 && a.p == 0.25 && a.duration_s == 12.5 && a.speech_s == 10.25);
     assert_string_equal(a.verdict, "human");
-    assert_string_equal(a.model_name, "sonde-1");
+    assert_string_equal(a.model_name, "sonde-2");
     assert_string_equal(a.model_sha256, MODEL_A);
     assert_true(a.finished_ms >= a.created_ms);
     assert_int_equal(a.audio_kept, 1);
