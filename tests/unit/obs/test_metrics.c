@@ -172,13 +172,13 @@ static void process_figures_are_plausible(void **state)
 static void build_info_is_one_series(void **state)
 {
     (void)state;
-    metrics_build_info("1.2.3", "sonde-2");
+    metrics_build_info("1.2.3", "sonde-1");
     _cleanup_free_ char *text = scrape();
-    assert_true(value_of(text, "sonde_build_info{version=\"1.2.3\",model=\"sonde-2\"}") == 1);
+    assert_true(value_of(text, "sonde_build_info{version=\"1.2.3\",model=\"sonde-1\"}") == 1);
     metrics_build_info("1.2.3", "sonde-2");
     _cleanup_free_ char *later = scrape();
     assert_true(value_of(later, "sonde_build_info{version=\"1.2.3\",model=\"sonde-2\"}") == 1);
-    assert_null(strstr(later, "model=\"sonde-2\""));
+    assert_null(strstr(later, "model=\"sonde-1\""));
     assert_null(strstr(later, "model=\"\""));
 }
 
