@@ -227,9 +227,11 @@ static enum err_code check_head(struct http_request *request, const char *versio
     enum err_code code = read_headers(request, version, err);
     if (code == ERR_OK && request->refused != ERR_OK)
         code = request->refused; /* of the target; err holds its text */
+    /* What only reads is still answered: a proxy that had the connection open sees no failure. */
     if (code == ERR_OK && atomic_load_explicit(&request->server->stopping, memory_order_relaxed)) {
         request->close_after = 1;
-        code = err_set(err, ERR_SHUTTING_DOWN, "the server is shutting down");
+        if (strcmp(request->method, "GET") != 0 && strcmp(request->method, "HEAD") != 0)
+            code = err_set(err, ERR_SHUTTING_DOWN, "the server is shutting down");
     }
     if (code == ERR_OK)
         code = find_route(request, err);

@@ -7,6 +7,7 @@
  * lost, or the program ends, the work is dropped. The result is written under a condition of the
  * store, so that of two deliveries one counts; and a worker that was overtaken while it slept can
  * neither fail nor requeue what the other one is at (`runs`). */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -180,6 +181,12 @@ static void count_result(const struct file_report *report, const struct detect_s
                        total_s / d->duration_s);
 }
 
+/* A millionth, as the result's JSON has it: what /status and a list say is the very number. */
+static double as_told(double value)
+{
+    return round(value * 1e6) / 1e6;
+}
+
 static enum err_code store_result_of(struct app *app, const char *id,
                                      const struct file_report *report, int *ret_stale,
                                      struct err *err)
@@ -198,8 +205,8 @@ static enum err_code store_result_of(struct app *app, const char *id,
         .model_name = app->model_name,
         .model_sha256 = app->model_sha256,
         .scored = d->scored,
-        .llr = d->llr,
-        .p = d->p,
+        .llr = as_told(d->llr),
+        .p = as_told(d->p),
         .duration_s = d->duration_s,
         .speech_s = d->speech_s,
         .drop_audio = app->settings.keep_audio_days == 0,

@@ -161,8 +161,9 @@ static void stops_gracefully(void **state)
     (void)state;
     pthread_t thread;
     site_start(&site, NULL);
-    int kept = ask_open(GET("/loop"));
+    int kept = ask_open(GET("/loop")), posting = ask_open(GET("/loop"));
     raw_read(kept, &reply, 0);
+    raw_read(posting, &reply, 0);
     int fd = ask_open(GET("/held"));
     until(site_held, 1);
     pthread_create(&thread, NULL, stop, NULL);
@@ -176,8 +177,13 @@ static void stops_gracefully(void **state)
     }
     assert_true(gone);
     reply.rest_size = 0;
-    raw_text(kept, GET("/loop"));
+    raw_text(kept, GET("/loop")); /* who only reads is answered, once */
     raw_read(kept, &reply, 0);
+    assert_int_equal(reply.status, 200);
+    assert_string_equal(raw_header(&reply, "Connection"), "close");
+    reply.rest_size = 0;
+    raw_text(posting, "POST /upload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nabcd");
+    raw_read(posting, &reply, 0);
     assert_int_equal(reply.status, 503);
     assert_non_null(strstr(reply.body, "shutting_down"));
     assert_string_equal(raw_header(&reply, "Connection"), "close");
@@ -188,6 +194,7 @@ static void stops_gracefully(void **state)
     pthread_join(thread, NULL);
     close(fd);
     close(kept);
+    close(posting);
 }
 
 static _Atomic int running;
