@@ -29,7 +29,7 @@ RATE = data.RATE
 SECONDS = (2, 4, 8, 16, 30)
 CONDITIONS = ("clean", "coded", "phone", "noise", "room", "clipped", "loud noise")
 LOST = 0.003
-LEAST = 2.2  # long recordings of training are too few for a lower limit, and eSpeak with the noise of ADPCM has 1.8
+LEAST = (-9.0, -9.0, 0.0, 0.0, -0.5)  # long recordings of training are too few for lower limits
 FIRST = 11  # of the texture, after seconds, speech, tones and eight means
 AUDIO = {".ogg", ".opus", ".mp3", ".flac", ".wav", ".wv", ".it", ".xm", ".mod"}
 Piece = tuple[dict, np.ndarray]
@@ -182,7 +182,7 @@ def limits(about: list[dict], rows: np.ndarray, score: np.ndarray) -> list[tuple
             here = np.array([a["kind"] == "speech" and a["s"] == seconds and a["condition"] == condition for a in about]) & (rows[:, 1] >= 0.2)
             if here.sum() >= 50:
                 worst = max(worst, float(np.quantile(score[here], 1 - LOST)))
-        found.append((seconds, max(worst, LEAST)))
+        found.append((seconds, max(worst, LEAST[SECONDS.index(seconds)])))
     for n in range(len(found) - 2, -1, -1):  # a longer recording never needs more
         found[n] = (found[n][0], max(found[n][1], found[n + 1][1]))
     return found
