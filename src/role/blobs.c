@@ -107,7 +107,7 @@ enum err_code blobs_get_picture(struct app *app, const struct store_analysis *a,
     enum err_code rc = stored_picture(app, a, ret, ret_size, err);
     if (rc != ERR_NO_SUCH || !a->audio_kept)
         return rc;
-    if (!app->detector || !app->media) /* it was stored with the result, and is gone since */
+    if (!app->detector || !app->media) /* a process that neither takes in nor judges */
         return err_set(err, ERR_NO_SUCH, "there is no picture of it any more");
     struct err kept = {0};
     rc = draw(app, a, ret, err);
