@@ -4,7 +4,9 @@ The spectrogram of frontend.py tells vocoders that blur from people. It cannot
 see (1) lines and gaps in the long-term spectrum a few Hz wide, which upsampling
 filters leave and a fixed microphone does not, (2) how periodic each band is,
 and (3) whether the harmonics of a voice peak together, once a glottal pulse:
-phases, in short. Here they are as 1,807 numbers for a window, most of them
+phases, in short. And what it can see but does not learn from few clips to look for is (4) the texture of
+levels: how fast they go up and down in time and over frequency at once, and which
+small steps follow each other. Here they are as 4,343 numbers for a window, most of them
 moments over its loud frames; second.py trains a small network on them, whose logit is
 added to that of model.py. Every constant is part of the format.
 
@@ -31,6 +33,20 @@ Order, and numbers of each:
   dt      256  its absolute differences from frame to frame (the later one says whether it is loud; the first frame's share
                of the weights is lost): mean, deviation
   df      254  and from band to band
+
+Texture is measured on three pictures, from each bin of which its mean over the loud frames is taken off:
+  pic          the input of model.py, 384 frames of 128 bands; loud as in sd
+  mid          log of P(256, 64), 960 frames of 128 bins; level: log of the mean of bins 3 to 56
+  short        log of P(64, 16), 3,852 frames of 32 bins; level: log of the mean of bins 2 to 14
+  mod_*        two-dimensional modulation spectra. Patches of T frames x F bins, T / 2 frames apart and side by side over the bins,
+               under the product of two periodic Hann windows; power of their two-dimensional DFT, those of t and T - t averaged;
+               mean over the patches, weighted by the loud frames in them; log of that + 0.01. T x F is 16 x 16, 16 x 16 and
+               32 x 8, so that 648, 648 and 340 numbers: [place][t to T / 2][f to F / 2]
+  co_*    300  each: steps, divided by s, rounded (half to even) and cut to -2 ... 2; how often each of the 25 pairs of values stands side by
+               side, in six parts of the bins (pair c of n belongs to part 6 c // n), as a share of the pairs, root of that + 0.001. First
+               pairs one frame apart, where the later of the two frames is loud, then pairs one bin apart, where the frame is; frame
+               i of the steps counts as frame i of the picture. co_bend: 4 x less all four neighbours, pic, s = 2. co_jerk: x less
+               twice the next frame plus the one after, pic, s = 1. co_step: from bin to bin, mid, s = 1
 """
 from __future__ import annotations
 
@@ -41,10 +57,13 @@ from . import frontend
 
 LONG, LONG_HOP, LONG_BINS, GROUP, SMOOTH = 2048, 640, 1024, 16, 8
 SHORT, SHORT_HOP, SHORT_BINS, BLOCK = 64, 16, 32, 25
+MID, MID_HOP = 256, 64
 LOUD = np.float32(3.5)
-SIZES = {"fine": 384, "flat": 192, "pulse": 96, "coh": 96, "nb1": 93, "nb4": 84, "asym": 96, "sd": 256, "dt": 256, "df": 254}
+PARTS, CUT = 6, 2
+TINY = np.float32(1e-9)
+SIZES = {"fine": 384, "flat": 192, "pulse": 96, "coh": 96, "nb1": 93, "nb4": 84, "asym": 96, "sd": 256, "dt": 256, "df": 254, "mod_pic": 648, "mod_mid": 648, "mod_short": 340, "co_bend": 300, "co_jerk": 300, "co_step": 300}
 COUNT = sum(SIZES.values())
-WINDOWS = {n: (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n) / n)).astype(np.float32) for n in (SHORT, LONG)}
+WINDOWS = {n: (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n) / n)).astype(np.float32) for n in (8, 16, 32, SHORT, MID, LONG)}
 
 
 def powers(x: np.ndarray, size: int, hop: int) -> np.ndarray:
@@ -88,8 +107,46 @@ def long_frames(x: np.ndarray) -> dict[str, list[np.ndarray]]:
     return {"fine": fine(weight @ level) + fine(level.mean(axis=0)), "flat": moments(flat, weight)}
 
 
+def flattened(level: np.ndarray, energy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A picture without its mean over the loud frames, and their weights."""
+    weight = loud(energy)
+    return np.ascontiguousarray(level - weight @ level), weight
+
+
+def modulation(level: np.ndarray, weight: np.ndarray, frames: int, bins: int) -> np.ndarray:
+    """Mean two-dimensional spectrum of the patches of a picture, its logarithm."""
+    count, places = (len(level) - frames) // (frames // 2) + 1, level.shape[1] // bins
+    by_frame, by_bin = level.strides
+    patches = np.lib.stride_tricks.as_strided(level, (count, places, frames, bins), (frames // 2 * by_frame, bins * by_bin, by_frame, by_bin))
+    spectrum = fft.rfft2(patches * np.outer(WINDOWS[frames], WINDOWS[bins]), axes=(2, 3))
+    power = np.square(spectrum.real) + np.square(spectrum.imag)
+    power[:, :, 1 : frames // 2] = (power[:, :, 1 : frames // 2] + power[:, :, : frames // 2 : -1]) / 2
+    share = np.lib.stride_tricks.sliding_window_view(weight, frames)[:: frames // 2].sum(axis=1)
+    return np.log(np.tensordot(share / max(share.sum(), TINY), power[:, :, : frames // 2 + 1], 1) + np.float32(0.01)).ravel()
+
+
+def pairs(steps: np.ndarray, size: float, weight: np.ndarray) -> list[np.ndarray]:
+    """How often which small step stands beside which, in time and over the bins."""
+    value = np.clip(np.rint(steps / np.float32(size)), -CUT, CUT).astype(np.int32) + CUT
+    out = []
+    for first, second, ours in ((value[:-1], value[1:], weight[1 : len(value)]), (value[:, :-1], value[:, 1:], weight[: len(value)])):
+        width = 2 * CUT + 1
+        which = (first * width + second)[ours > 0]
+        part = np.arange(which.shape[1]) * PARTS // which.shape[1]
+        counts = np.bincount((which + part * width**2).ravel(), minlength=PARTS * width**2).reshape(PARTS, -1)
+        out.append(np.sqrt(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1) + 1e-3).astype(np.float32).ravel())
+    return out
+
+
+def middle_frames(x: np.ndarray) -> dict[str, list[np.ndarray]]:
+    power = powers(x, MID, MID_HOP)
+    level, weight = flattened(np.log(power), np.log(power[:, 2:56].mean(axis=1)))
+    return {"mod_mid": [modulation(level, weight, 16, 16)], "co_step": pairs(level[:, 1:] - level[:, :-1], 1, weight)}
+
+
 def short_frames(x: np.ndarray) -> dict[str, list[np.ndarray]]:
     power = powers(x, SHORT, SHORT_HOP)
+    texture = modulation(*flattened(np.log(power), np.log(power[:, 1:14].mean(axis=1))), 32, 8)
     blocks = len(power) // BLOCK
     power = power[: blocks * BLOCK].reshape(blocks, BLOCK, SHORT_BINS)
     level = np.log(power)
@@ -108,21 +165,27 @@ def short_frames(x: np.ndarray) -> dict[str, list[np.ndarray]]:
         "nb1": moments((z[:, :, 1:] * z[:, :, :-1]).mean(axis=1), weight),
         "nb4": moments((z[:, :, 4:] * z[:, :, :-4]).mean(axis=1), weight),
         "asym": moments(asym, weight),
+        "mod_short": [texture],
     }
 
 
 def picture(x: np.ndarray) -> dict[str, list[np.ndarray]]:
     y = frontend.features(x).T
     weight = loud(y[:, 4:60].mean(axis=1))
+    flat = np.ascontiguousarray(y - weight @ y)
+    bend = 4 * flat[1:-1, 1:-1] - flat[:-2, 1:-1] - flat[2:, 1:-1] - flat[1:-1, :-2] - flat[1:-1, 2:]
     return {
         "sd": moments(y, weight)[1:],
         "dt": moments(np.abs(y[1:] - y[:-1]), weight[1:])[:2],
         "df": moments(np.abs(y[:, 1:] - y[:, :-1]), weight)[:2],
+        "mod_pic": [modulation(flat, weight, 16, 16)],
+        "co_bend": pairs(bend, 2, weight),
+        "co_jerk": pairs(flat[2:] - 2 * flat[1:-1] + flat[:-2], 1, weight),
     }
 
 
 def numbers(x: np.ndarray) -> np.ndarray:
-    """The 1,807 numbers of a window of float samples."""
+    """The 4,343 numbers of a window of float samples."""
     x = np.ascontiguousarray(x, np.float32)
-    parts = {**long_frames(x), **short_frames(x), **picture(x)}
+    parts = {**long_frames(x), **short_frames(x), **middle_frames(x), **picture(x)}
     return np.concatenate([v for name in SIZES for v in parts[name]]).astype(np.float32)

@@ -179,8 +179,10 @@ def shape(second: model.Detail | None = None) -> dict[str, str]:
 
 SECOND = """\
 A second network looks at {count:,} numbers of each window (train/detail.py): fine structure of the long-term spectrum, how
-line-like bands are, how they pulse together within 25 ms, and spreads and steps of the first one's input. {nets} small networks of
-two hidden layers (64, 32), trained on {draws:,} draws changed like those above and averaged, give a logit that is added.
+line-like bands are, how they pulse together within 25 ms, spreads and steps of the first one's input, two-dimensional modulation
+spectra of three pictures of levels, and which small steps stand side by side in them. {nets} small networks of
+two hidden layers ({hidden[0]}, {hidden[1]}), trained on {draws:,} draws, {whole:.0%} of them left as they are and the others changed like those
+above, and averaged, give a logit that is added with weight {weight:g}.
 
 """
 
@@ -212,7 +214,7 @@ def export(args: argparse.Namespace) -> None:
 
     words = ""
     if second:
-        words = SECOND.format(count=detail.COUNT, nets=second.fc1.out_features // 64, draws=saved["detail_run"]["arguments"]["draws"])
+        words = SECOND.format(count=detail.COUNT, **saved["detail_run"]["arguments"])
     metadata = {
         **shape(second), "name": args.name,
         "llr_scale": f"{results.scale:.9g}", "llr_offset": f"{results.offset:.9g}", "threshold_llr": f"{results.threshold:.9g}",
@@ -253,7 +255,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("set", type=Path, help="manifest.tsv, or a folder with bonafide/ and spoof/")
     p.add_argument("checkpoint", type=Path)
     p.add_argument("out", type=Path, help="NAME.safetensors; the card goes beside it as NAME.md")
-    p.add_argument("--name", default="sonde-2")
+    p.add_argument("--name", default="sonde-3")
     p.add_argument("--set-name", default="valid", help="what the model file calls the evaluation set")
     p.add_argument("--cache", type=Path, default=Path("~/.cache/sonde-train").expanduser())
     p.add_argument("--program", type=Path, help="sonde; figures, calibration and threshold then come from its own scores")

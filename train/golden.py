@@ -75,6 +75,33 @@ def detail_again(wave: np.ndarray) -> np.ndarray:
     y = model.features(x[None])[0, 0].T
     loud = y[:, 4:60].mean(1)
     parts += [moments(y, loud)[1:], moments(y.diff(dim=0).abs(), loud, 1)[:2], moments(y.diff(dim=1).abs(), loud)[:2]]
+
+    pictures = {"pic": (y, loud)}
+    for name, size, hop, first, last in (("mid", 256, 64, 2, 56), ("short", 64, 16, 1, 14)):
+        power = powers(size, hop)
+        pictures[name] = (power.log(), power[:, first:last].mean(1).log())
+    chosen = {name: energy > energy.quantile(0.95) - 3.5 for name, (_, energy) in pictures.items()}
+    flat = {name: level - level[chosen[name]].mean(0) for name, (level, _) in pictures.items()}
+    for name, frames, bins in (("pic", 16, 16), ("mid", 16, 16), ("short", 32, 8)):
+        window = torch.outer(torch.hann_window(frames, dtype=torch.float64), torch.hann_window(bins, dtype=torch.float64))
+        patches = flat[name].unfold(0, frames, frames // 2).unfold(1, bins, bins) * window
+        power = torch.fft.fft2(patches).abs().square()
+        power = (power + power.roll(-1, 2).flip(2)) / 2
+        weight = chosen[name].unfold(0, frames, frames // 2).sum(1).double()
+        mean = torch.tensordot(weight / weight.sum(), power, 1)
+        parts.append((mean[:, : frames // 2 + 1, : bins // 2 + 1] + 0.01).log())
+    up = flat["pic"]
+    cross = torch.tensor([[0, -1, 0], [-1, 4, -1], [0, -1, 0]], dtype=torch.float64)
+    bend = torch.nn.functional.conv2d(up[None, None], cross[None, None])[0, 0]
+    for name, steps, size in (("pic", bend, 2), ("pic", up.diff(n=2, dim=0), 1), ("mid", flat["mid"].diff(dim=1), 1)):
+        value = (steps / size).round().clamp(-2, 2) + 2
+        for axis in (0, 1):
+            count = value.shape[axis] - 1
+            both = value.narrow(axis, 0, count) * 5 + value.narrow(axis, 1, count)
+            both = both[chosen[name][1 - axis : len(both) + 1 - axis]]
+            part = torch.arange(both.shape[1]) * 6 // both.shape[1]
+            counts = torch.stack([torch.bincount(both[:, part == n].flatten().long(), minlength=25) for n in range(6)])
+            parts.append((counts / counts.sum(1, keepdim=True) + 1e-3).sqrt())
     return torch.cat([p.flatten() for p in parts]).numpy()
 
 

@@ -2,9 +2,9 @@
 
 It judges a window by the numbers of detail.py; its logit and the first
 network's are added. The numbers do not change with the weights, so they are
-worked out once, of augmented draws as train.py makes them (half of them in pairs, half
-coded), and kept; the training itself then takes seconds. So several are trained
-that differ in their seed, and their mean is written as one: side by side they
+worked out once, of draws as train.py makes them (half of them in pairs, half
+coded) but fewer of them augmented, and kept; the training itself then takes minutes. So several
+are trained that differ in their seed, and their mean is written as one: side by side they
 are one wider network. With --first, the figures of both together are
 measured too, and both go into OUT.pt.
 """
@@ -26,13 +26,20 @@ SMOOTHING = 0.05
 
 
 class Numbers:
-    """An augmenter for train.Draws that gives detail's numbers in place of a spectrogram."""
+    """An augmenter for train.Draws that gives detail's numbers in place of a spectrogram.
 
-    def __init__(self, augmenter) -> None:
-        self.augmenter = augmenter
+    `whole` of the draws are one of the clip's windows as it is.
+    """
+
+    def __init__(self, augmenter, whole: float) -> None:
+        self.augmenter, self.whole = augmenter, whole
 
     def __call__(self, rng: np.random.Generator, samples: np.ndarray, babble) -> np.ndarray:
-        return detail.numbers(self.augmenter.wave(rng, samples, babble))
+        if rng.random() >= self.whole:
+            return detail.numbers(self.augmenter.wave(rng, samples, babble))
+        starts = frontend.window_starts(len(samples))
+        start = starts[rng.integers(len(starts))]
+        return detail.numbers(frontend.fill(samples[start : start + frontend.WINDOW].astype(np.float32) / 32768))
 
 
 SHARED: dict = {}  # what the processes of a pool take over from their parent
@@ -47,8 +54,8 @@ def one_clip(job: tuple[int, int]) -> np.ndarray:
     return np.stack([detail.numbers(w) for w in frontend.windows(samples)])
 
 
-def drawn(draws: train.Draws, count: int, processes: int) -> np.ndarray:
-    draws.augmenter = Numbers(draws.augmenter)
+def drawn(draws: train.Draws, whole: float, count: int, processes: int) -> np.ndarray:
+    draws.augmenter = Numbers(draws.augmenter, whole)
     SHARED["draws"] = draws
     with Pool(processes) as pool:
         return np.stack(pool.map(one_draw, range(count), chunksize=64))
@@ -76,7 +83,7 @@ def fit(inputs: torch.Tensor, args: argparse.Namespace, seed: int) -> model.Deta
     """Rows are human and synthetic in turn, as train.Draws gives them."""
     torch.manual_seed(seed)
     rng = np.random.default_rng([seed, 7])
-    net, mean = model.Detail(dropout=args.dropout), model.Detail()
+    net, mean = model.Detail(tuple(args.hidden), args.dropout), model.Detail(tuple(args.hidden))
     net.mean.copy_(inputs.mean(dim=0))
     net.scale.copy_(1 / (inputs.std(dim=0) + 1e-4))
     mean.load_state_dict(net.state_dict())
@@ -124,7 +131,7 @@ def run(args: argparse.Namespace) -> None:
     args.work.mkdir(parents=True, exist_ok=True)
     kept = args.work / f"{args.out.stem}-draws.npy"
     if not kept.exists():
-        np.save(kept, drawn(train.Draws(cache, members, args.seed, args.strength, args.pairs, args.old), args.draws, args.processes))
+        np.save(kept, drawn(train.Draws(cache, members, args.seed, args.strength, args.pairs, args.old), args.whole, args.draws, args.processes))
     inputs = torch.from_numpy(np.load(kept))
     nets = [fit(inputs, args, args.seed + n) for n in range(args.nets)]
     net = stack(nets, args.weight)
@@ -159,15 +166,17 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--cache", type=Path, default=Path("~/.cache/sonde-train").expanduser())
     p.add_argument("--work", type=Path, default=Path("~/.cache/sonde-train/work").expanduser(), help="where the draws' numbers are kept; remove them to draw again")
     p.add_argument("--seed", type=int, default=1)
-    p.add_argument("--draws", type=int, default=32000)
-    p.add_argument("--steps", type=int, default=700)
+    p.add_argument("--draws", type=int, default=96000)
+    p.add_argument("--steps", type=int, default=2500)
     p.add_argument("--batch", type=int, default=256)
-    p.add_argument("--lr", type=float, default=3e-3)
+    p.add_argument("--lr", type=float, default=2e-3)
     p.add_argument("--decay", type=float, default=0.1)
-    p.add_argument("--nets", type=int, default=6, help="trained one after the other and averaged")
+    p.add_argument("--hidden", type=int, nargs=2, default=(128, 32))
+    p.add_argument("--nets", type=int, default=3, help="trained one after the other and averaged")
     p.add_argument("--dropout", type=float, default=0.2)
-    p.add_argument("--weight", type=float, default=1.2, help="of the mean logit in the sum with the first network's")
+    p.add_argument("--weight", type=float, default=2.0, help="of the mean logit in the sum with the first network's")
     p.add_argument("--strength", type=float, default=1.0)
+    p.add_argument("--whole", type=float, default=0.4, help="share of draws that are left as they are, beside those that the augmentation leaves so")
     p.add_argument("--pairs", type=float, default=0.5)
     p.add_argument("--old", type=float, default=2.0)
     p.add_argument("--processes", type=int, default=2)

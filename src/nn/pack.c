@@ -418,14 +418,45 @@ void nn_front_init(struct nn_front *front, const struct nn_shape *shape)
     }
 }
 
+static double hann(int i, int n)
+{
+    return 0.5 - 0.5 * cos(6.283185307179586476925 * i / n);
+}
+
+/* Half the Hann window as the training rounds it. */
+static void half_window(float *window, int n)
+{
+    for (int i = 0; i < n; i++)
+        window[i] = 0.5f * (float)hann(i, n);
+}
+
+static void patch_init(struct nn_detail_patch *patch, int frames, int bins)
+{
+    const double two_pi = 6.283185307179586476925;
+    memset(patch, 0, sizeof *patch);
+    patch->frames = frames;
+    patch->bins = bins;
+    for (int k = 0; k < bins; k++)
+        for (int f = 0; f <= bins / 2; f++) {
+            patch->across[k][2 * f] = (float)(hann(k, bins) * cos(two_pi * k * f / bins));
+            patch->across[k][2 * f + 1] = (float)(-hann(k, bins) * sin(two_pi * k * f / bins));
+        }
+    for (int k = 0; k <= frames / 2; k++)
+        for (int n = 0; n <= frames / 2; n++) {
+            patch->even[k][n] = (float)(hann(n, frames) * cos(two_pi * n * k / frames));
+            patch->odd[k][n] = (float)(hann(n, frames) * sin(two_pi * n * k / frames));
+        }
+}
+
 void nn_detail_init(struct nn_detail_tables *tables)
 {
     const double two_pi = 6.283185307179586476925;
-    const int n_long = ARRAY_LEN(tables->long_window), n_short = ARRAY_LEN(tables->short_window);
-    for (int i = 0; i < n_long; i++)
-        tables->long_window[i] = 0.5f * (float)(0.5 - 0.5 * cos(two_pi * i / n_long));
-    for (int i = 0; i < n_short; i++)
-        tables->short_window[i] = 0.5f * (float)(0.5 - 0.5 * cos(two_pi * i / n_short));
+    const int n_long = ARRAY_LEN(tables->long_window);
+    half_window(tables->long_window, n_long);
+    half_window(tables->mid_window, ARRAY_LEN(tables->mid_window));
+    half_window(tables->short_window, ARRAY_LEN(tables->short_window));
+    patch_init(&tables->patch[0], 16, 16);
+    patch_init(&tables->patch[1], 32, 8);
     for (int k = 0; k < n_long / 2; k++) {
         double angle = -two_pi * k / (n_long / 2);
         tables->turn[k][0] = (float)cos(angle);

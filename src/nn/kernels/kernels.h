@@ -41,15 +41,29 @@ struct nn_front {
     float split[NN_FFT_SIZE / 4 + 1][2]; /* exp(-2 pi i k / 512), k = 0..128 */
 };
 
+/* A patch of a picture of levels, and its two-dimensional transform under Hann windows. */
+#define NN_PATCH_FRAMES 32 /* at most */
+#define NN_PATCH_ACROSS 16 /* bins at most */
+struct nn_detail_patch {
+    int frames, bins; /* even */
+    /* hann(k) cos and -sin of 2 pi k f / bins, in turn, f = 0 .. bins / 2; then zeros */
+    float across[NN_PATCH_ACROSS][2 * NN_PATCH_ACROSS];
+    /* [k][n]: hann(n) cos and sin of 2 pi n k / frames */
+    float even[NN_PATCH_FRAMES / 2 + 1][NN_PATCH_FRAMES / 2 + 1];
+    float odd[NN_PATCH_FRAMES / 2 + 1][NN_PATCH_FRAMES / 2 + 1];
+};
+
 /* Tables of the statistics of a window, the same for every instruction set. */
 struct nn_detail_tables {
-    float long_window[2048]; /* half the Hann window */
-    float short_window[64];  /* likewise */
-    float turn[1024][2];     /* exp(-2 pi i k / 1024) */
-    float split[512 + 1][2]; /* exp(-2 pi i k / 2048) */
+    struct nn_detail_patch patch[2]; /* 16 frames of 16 bins, 32 frames of 8 */
+    float long_window[2048];         /* half the Hann window */
+    float mid_window[256];           /* likewise */
+    float short_window[64];          /* likewise */
+    float turn[1024][2];             /* exp(-2 pi i k / 1024) */
+    float split[512 + 1][2];         /* exp(-2 pi i k / 2048) */
 };
 #define NN_DETAIL_RATE  16000 /* Hz */
-#define NN_DETAIL_COUNT 1807  /* statistics of a window: see detail.inc */
+#define NN_DETAIL_COUNT 4343  /* statistics of a window: see detail.inc */
 #define NN_DETAIL_MOST  4.0f  /* deviations: larger values are cut to it */
 
 /* One 3x3 convolution, padding 1, plus bias, optional residual, ReLU. */
@@ -154,9 +168,12 @@ static inline size_t nn_detail_scratch(size_t count)
 {
     size_t long_frames = count / 640 + 1, short_frames = count / 16 + 1;
     size_t long_part = long_frames * (1024 + 64 + 3) + 16 * (4 * 1024 + 1024) + 4 * 1024;
-    size_t short_part = (short_frames + 32) * 32 + 16 * 64 * 8 + short_frames / 25 * 170 + 1024;
+    size_t short_part = (2 * short_frames + 32) * 32 + 16 * 64 * 8 + short_frames / 25 * 170 +
+                        3 * short_frames + 1024;
+    size_t mid_part = (count / 64 + 33) * 128 + 16 * 256 * 5 + 3 * (count / 64 + 16);
     size_t plane_part = (count / 160 + 1) * (NN_BANDS + 3) + 8 * NN_BANDS;
     size_t most = long_part > short_part ? long_part : short_part;
+    most = most > mid_part ? most : mid_part;
     return most > plane_part ? most : plane_part;
 }
 

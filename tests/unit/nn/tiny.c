@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "nn/internal.h"
 
 #define PI 3.14159265358979323846
 
@@ -108,9 +109,9 @@ static void add_network(struct tiny *tiny)
 void tiny_add_detail(struct tiny *tiny)
 {
     tiny_set_meta(tiny, "detail_hidden", "32,16");
-    add(tiny, "detail", "mean", 1, 1807, 0, 0, 0, 0.3, 0.3);
-    add(tiny, "detail", "scale", 1, 1807, 0, 0, 0, 3.0, 2.0);
-    add(tiny, "detail.fc1", "weight", 2, 32, 1807, 0, 0, 0, 0.05);
+    add(tiny, "detail", "mean", 1, NN_DETAIL_COUNT, 0, 0, 0, 0.3, 0.3);
+    add(tiny, "detail", "scale", 1, NN_DETAIL_COUNT, 0, 0, 0, 3.0, 2.0);
+    add(tiny, "detail.fc1", "weight", 2, 32, NN_DETAIL_COUNT, 0, 0, 0, 0.05);
     add(tiny, "detail.fc1", "bias", 1, 32, 0, 0, 0, 0, 0.2);
     add(tiny, "detail.fc2", "weight", 2, 16, 32, 0, 0, 0, 0.3);
     add(tiny, "detail.fc2", "bias", 1, 16, 0, 0, 0, 0, 0.2);
