@@ -434,8 +434,6 @@ static void patch_init(struct nn_detail_patch *patch, int frames, int bins)
 {
     const double two_pi = 6.283185307179586476925;
     memset(patch, 0, sizeof *patch);
-    patch->frames = frames;
-    patch->bins = bins;
     for (int k = 0; k < bins; k++)
         for (int f = 0; f <= bins / 2; f++) {
             patch->across[k][2 * f] = (float)(hann(k, bins) * cos(two_pi * k * f / bins));

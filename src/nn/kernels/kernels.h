@@ -45,7 +45,6 @@ struct nn_front {
 #define NN_PATCH_FRAMES 32 /* at most */
 #define NN_PATCH_ACROSS 16 /* bins at most */
 struct nn_detail_patch {
-    int frames, bins; /* even */
     /* hann(k) cos and -sin of 2 pi k f / bins, in turn, f = 0 .. bins / 2; then zeros */
     float across[NN_PATCH_ACROSS][2 * NN_PATCH_ACROSS];
     /* [k][n]: hann(n) cos and sin of 2 pi n k / frames */
