@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../../support/audio.h"
 #include "base/mem.h"
 #include "detect/detector.h"
 
@@ -116,7 +117,8 @@ static void every_window_of_real_clips_is_pytorchs(void **state)
         for (int i = 1; i < 5; i++)
             assert_non_null(cells[i] = strtok_r(NULL, "\t", &save));
         _cleanup_free_ char *path = xasprintf("%s/%s", corpus, cells[1]);
-        check_clip(path, cells[4], samples);
+        if (!AUDIO_SANITIZED || clips % 5 == 0) /* there the numbers are the same, and slow */
+            check_clip(path, cells[4], samples);
         clips++;
     }
     fclose(f);
