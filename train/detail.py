@@ -146,10 +146,10 @@ def middle_frames(x: np.ndarray) -> dict[str, list[np.ndarray]]:
 
 def short_frames(x: np.ndarray) -> dict[str, list[np.ndarray]]:
     power = powers(x, SHORT, SHORT_HOP)
-    texture = modulation(*flattened(np.log(power), np.log(power[:, 1:14].mean(axis=1))), 32, 8)
-    blocks = len(power) // BLOCK
-    power = power[: blocks * BLOCK].reshape(blocks, BLOCK, SHORT_BINS)
     level = np.log(power)
+    texture = modulation(*flattened(level, np.log(power[:, 1:14].mean(axis=1))), 32, 8)
+    blocks = len(power) // BLOCK
+    power, level = (a[: blocks * BLOCK].reshape(blocks, BLOCK, SHORT_BINS) for a in (power, level))
     weight = loud(np.log(power[:, :, 1:14].mean(axis=(1, 2))))
     mean = level.mean(axis=1)
     off = level - mean[:, None]

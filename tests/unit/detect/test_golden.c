@@ -1,6 +1,7 @@
 /* Engine = PyTorch: the logit of every window of 200 real clips, on every instruction set (A8, C1).
  * tests/golden/logits.tsv holds PyTorch's values (train/golden.py); the clips are in
  * ../shared/corpus and are not part of the project, so without them this test says that it skips.
+ * Under a sanitizer, where the numbers are the same and slow, it is one clip in five.
  */
 #include "../../support/cm.h"
 
@@ -108,7 +109,7 @@ static void every_window_of_real_clips_is_pytorchs(void **state)
     assert_non_null(f);
     _cleanup_free_ float *samples = try_alloc(MOST_SAMPLE, sizeof *samples);
     _cleanup_free_ char *line = NULL;
-    size_t cap = 0, clips = 0;
+    size_t cap = 0, clips = 0, checked = 0;
     while (getline(&line, &cap, f) > 0) {
         if (line[0] == '#')
             continue;
@@ -117,8 +118,10 @@ static void every_window_of_real_clips_is_pytorchs(void **state)
         for (int i = 1; i < 5; i++)
             assert_non_null(cells[i] = strtok_r(NULL, "\t", &save));
         _cleanup_free_ char *path = xasprintf("%s/%s", corpus, cells[1]);
-        if (!AUDIO_SANITIZED || clips % 5 == 0) /* there the numbers are the same, and slow */
+        if (!AUDIO_SANITIZED || clips % 5 == 0) {
             check_clip(path, cells[4], samples);
+            checked++;
+        }
         clips++;
     }
     fclose(f);
@@ -126,7 +129,7 @@ static void every_window_of_real_clips_is_pytorchs(void **state)
     for (int isa = 0; isa < NN_ISA_COUNT; isa++)
         if (sessions[isa]) {
             print_message("# %s: %zu windows of %zu clips, largest difference %.2g\n",
-                          nn_isa_name(isa), windows_checked, clips, worst[isa]);
+                          nn_isa_name(isa), windows_checked, checked, worst[isa]);
             assert_true(worst[isa] < TOLERANCE);
         }
 }
