@@ -29,7 +29,7 @@ RATE = 16000
 MAX_SECONDS = 30.0
 GAP = 4000  # silence between clips of one coded batch: a codec's state fades in it
 AUDIO_SUFFIXES = {".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".aac", ".aiff", ".wma", ".amr", ".webm"}
-COPIES = 3
+COPIES = 6
 
 
 @dataclass

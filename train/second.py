@@ -2,10 +2,14 @@
 
 It judges a window by the numbers of detail.py; its logit and the first
 network's are added. The numbers do not change with the weights, so they are
-worked out once, of draws as train.py makes them (half of them in pairs, half
-coded) but fewer of them augmented, and kept; the training itself then takes minutes. So several
-are trained that differ in their seed, and their mean is written as one: side by side they
-are one wider network. With --first, the figures of both together are
+worked out once, of three kinds of draws, and kept; the training itself then takes minutes:
+
+    gentle   a clip as it is or through a codec; some are cut short, most play a little faster or slower
+    noisy    the same, neither cut nor faster, in noise of 5 to 20 dB, some of it in a room
+    rough    draws as train.py makes them, for the first network
+
+Several networks are trained that differ in their seed, and their mean is written as
+one: side by side they are one wider network. With --first, the figures of both together are
 measured too, and both go into OUT.pt.
 """
 from __future__ import annotations
@@ -18,35 +22,77 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy import fft, signal
 from torch.nn import functional as F
 
-from . import data, detail, env, evaluate, frontend, model, train
+from . import augment, data, detail, env, evaluate, frontend, model, sampler, train
 
 SMOOTHING = 0.05
-
-
-class Numbers:
-    """An augmenter for train.Draws that gives detail's numbers in place of a spectrogram.
-
-    `whole` of the draws are one of the clip's windows as it is.
-    """
-
-    def __init__(self, augmenter, whole: float) -> None:
-        self.augmenter, self.whole = augmenter, whole
-
-    def __call__(self, rng: np.random.Generator, samples: np.ndarray, babble) -> np.ndarray:
-        if rng.random() >= self.whole:
-            return detail.numbers(self.augmenter.wave(rng, samples, babble))
-        starts = frontend.window_starts(len(samples))
-        start = starts[rng.integers(len(starts))]
-        return detail.numbers(frontend.fill(samples[start : start + frontend.WINDOW].astype(np.float32) / 32768))
+SHORT, SHORT_SECONDS = 0.25, (1.2, 3.5)  # share of gentle draws that are cut, and to what
+FASTER, PACE = 0.6, (64, (59, 70))  # share of them that is resampled, by 64 over 59 to 69
+NOISY_SEED, NOISY_DB, NOISY_ROOM = 1000, (5, 20), 0.3
+SHARES = {"gentle": 0.7, "noisy": 0.1, "rough": 0.2}  # of a batch
 
 
 SHARED: dict = {}  # what the processes of a pool take over from their parent
 
 
-def one_draw(n: int) -> np.ndarray:
-    return SHARED["draws"][n][0][0]
+class Draws:
+    """Gentle, noisy and rough draws by number; even ones are human, odd ones synthetic, and half of the pairs of one source."""
+
+    def __init__(self, cache: data.Cache, members: list[int], args: argparse.Namespace) -> None:
+        self.cache, self.seed, self.pairs = cache, args.seed, args.pairs
+        self.sampler = sampler.Sampler(cache.clips, members, args.old)
+        self.augmenter = augment.Augmenter(args.seed, args.strength)
+        self.human = [i for i in members if not cache.clips[i].spoof]
+        self.rough_draws = train.Draws(cache, members, args.seed, args.strength, args.pairs, args.old)
+        self.rough_draws.augmenter = self  # which is then called with each draw's clip
+
+    def __call__(self, rng: np.random.Generator, samples: np.ndarray, babble) -> np.ndarray:
+        return detail.numbers(self.augmenter.wave(rng, samples, babble))
+
+    def clip(self, n: int, seed: int) -> tuple[np.random.Generator, np.ndarray]:
+        """The draw's samples, coded or not, and what else it draws from."""
+        both = np.random.default_rng([seed, n // 2, 1])
+        source = self.sampler.draw_source(both) if both.random() < self.pairs else None
+        rng = np.random.default_rng([seed, n])
+        clip = self.sampler.draw(rng, n % 2, source)
+        copy = int(rng.integers(1, len(self.cache.copies))) if rng.random() < 0.5 and len(self.cache.copies) > 1 else 0
+        return rng, self.cache.samples(clip, copy).astype(np.float32) / 32768
+
+    @staticmethod
+    def window(rng: np.random.Generator, x: np.ndarray) -> np.ndarray:
+        starts = frontend.window_starts(len(x))
+        start = starts[rng.integers(len(starts))]
+        return frontend.fill(np.ascontiguousarray(x[start : start + frontend.WINDOW], np.float32))
+
+    def gentle(self, n: int) -> np.ndarray:
+        rng, x = self.clip(n, self.seed)
+        if rng.random() < SHORT:
+            want = int(rng.uniform(*SHORT_SECONDS) * data.RATE)
+            if want < len(x):
+                start = rng.integers(0, len(x) - want + 1)
+                x = x[start : start + want]
+        if rng.random() < FASTER:
+            x = signal.resample_poly(x, PACE[0], int(rng.integers(*PACE[1])))
+        return detail.numbers(self.window(rng, x))
+
+    def noisy(self, n: int) -> np.ndarray:
+        rng, x = self.clip(n, self.seed + NOISY_SEED)
+        x = self.window(rng, x)
+        noise, _ = self.augmenter.noise(rng, lambda r: self.cache.samples(self.human[r.integers(len(self.human))]))
+        power = float(np.mean(x * x)) + 1e-9
+        y = x + noise * np.float32(np.sqrt(power) * 10 ** (-rng.uniform(*NOISY_DB) / 20))
+        if rng.random() < NOISY_ROOM:
+            y = fft.irfft(fft.rfft(y, augment.SIZE) * augment.room(rng), augment.SIZE)[: frontend.WINDOW].astype(np.float32)
+        return detail.numbers(y)
+
+    def rough(self, n: int) -> np.ndarray:
+        return self.rough_draws[n][0][0]
+
+
+def one_draw(job: tuple[str, int]) -> np.ndarray:
+    return getattr(SHARED["draws"], job[0])(job[1])
 
 
 def one_clip(job: tuple[int, int]) -> np.ndarray:
@@ -54,11 +100,17 @@ def one_clip(job: tuple[int, int]) -> np.ndarray:
     return np.stack([detail.numbers(w) for w in frontend.windows(samples)])
 
 
-def drawn(draws: train.Draws, whole: float, count: int, processes: int) -> np.ndarray:
-    draws.augmenter = Numbers(draws.augmenter, whole)
-    SHARED["draws"] = draws
-    with Pool(processes) as pool:
-        return np.stack(pool.map(one_draw, range(count), chunksize=64))
+def drawn(draws: Draws, args: argparse.Namespace) -> dict[str, torch.Tensor]:
+    """The numbers of all draws, [count, detail.COUNT] by kind; from --work, if they are there."""
+    args.work.mkdir(parents=True, exist_ok=True)
+    SHARED["draws"], rows = draws, {}
+    for kind in ("gentle", "noisy", "rough"):
+        kept = args.work / f"{args.out.stem}-{kind}.npy"
+        if not kept.exists():
+            with Pool(args.processes) as pool:
+                np.save(kept, np.stack(pool.map(one_draw, [(kind, n) for n in range(getattr(args, kind))], chunksize=64)))
+        rows[kind] = torch.from_numpy(np.load(kept))
+    return rows
 
 
 class Clips:
@@ -79,22 +131,25 @@ class Clips:
         return np.bincount(self.owner, logits) / np.bincount(self.owner)
 
 
-def fit(inputs: torch.Tensor, args: argparse.Namespace, seed: int) -> model.Detail:
-    """Rows are human and synthetic in turn, as train.Draws gives them."""
+def fit(rows: dict[str, torch.Tensor], args: argparse.Namespace, seed: int) -> model.Detail:
+    """Rows are human and synthetic in turn."""
     torch.manual_seed(seed)
     rng = np.random.default_rng([seed, 7])
     net, mean = model.Detail(tuple(args.hidden), args.dropout), model.Detail(tuple(args.hidden))
-    net.mean.copy_(inputs.mean(dim=0))
-    net.scale.copy_(1 / (inputs.std(dim=0) + 1e-4))
+    net.mean.copy_(rows["rough"].mean(dim=0))
+    net.scale.copy_(1 / (rows["rough"].std(dim=0) + 1e-4))
     mean.load_state_dict(net.state_dict())
     optimiser = torch.optim.AdamW(net.parameters(), lr=args.lr, weight_decay=args.decay)
-    target = torch.arange(args.batch).remainder(2).float() * (1 - 2 * SMOOTHING) + SMOOTHING
     for step in range(args.steps):
-        pair = 2 * torch.from_numpy(rng.integers(0, len(inputs) // 2, args.batch // 2))
-        rows = torch.stack([pair, pair + 1], dim=1).ravel()
+        inputs = []
+        for kind, share in SHARES.items():
+            pair = 2 * torch.from_numpy(rng.integers(0, len(rows[kind]) // 2, round(args.batch * share / 2)))
+            inputs.append(rows[kind][torch.stack([pair, pair + 1], dim=1).ravel()])
         for group in optimiser.param_groups:
             group["lr"] = train.rate(step / args.steps, args.lr)
-        loss = F.binary_cross_entropy_with_logits(net(inputs[rows]), target)
+        batch = torch.cat(inputs)
+        target = torch.arange(len(batch)).remainder(2).float() * (1 - 2 * SMOOTHING) + SMOOTHING
+        loss = F.binary_cross_entropy_with_logits(net(batch), target)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -102,6 +157,10 @@ def fit(inputs: torch.Tensor, args: argparse.Namespace, seed: int) -> model.Deta
             for a, b in zip(mean.parameters(), net.parameters()):
                 a.lerp_(b, 1 - min(0.99, (1 + step) / (10 + step)))
     return mean.eval()
+
+
+def one_net(job: tuple[argparse.Namespace, int]) -> model.Detail:
+    return fit(SHARED["rows"], *job)
 
 
 def stack(nets: list[model.Detail], weight: float) -> model.Detail:
@@ -127,13 +186,11 @@ def run(args: argparse.Namespace) -> None:
     cache = data.build(args.set, args.cache, args.seed, args.processes)
     held = set(args.hold_out or [])
     members = [i for i, c in enumerate(cache.clips) if c.split == "train" and c.source not in held]
+    rows = drawn(Draws(cache, members, args), args)
     began = time.monotonic()
-    args.work.mkdir(parents=True, exist_ok=True)
-    kept = args.work / f"{args.out.stem}-draws.npy"
-    if not kept.exists():
-        np.save(kept, drawn(train.Draws(cache, members, args.seed, args.strength, args.pairs, args.old), args.whole, args.draws, args.processes))
-    inputs = torch.from_numpy(np.load(kept))
-    nets = [fit(inputs, args, args.seed + n) for n in range(args.nets)]
+    SHARED["rows"] = rows
+    with Pool(args.processes) as pool:
+        nets = pool.map(one_net, [(args, args.seed + n) for n in range(args.nets)], chunksize=1)
     net = stack(nets, args.weight)
     spent = time.monotonic() - began
     saved = torch.load(args.first) if args.first else {}
@@ -166,17 +223,18 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--cache", type=Path, default=Path("~/.cache/sonde-train").expanduser())
     p.add_argument("--work", type=Path, default=Path("~/.cache/sonde-train/work").expanduser(), help="where the draws' numbers are kept; remove them to draw again")
     p.add_argument("--seed", type=int, default=1)
-    p.add_argument("--draws", type=int, default=96000)
-    p.add_argument("--steps", type=int, default=2500)
+    p.add_argument("--gentle", type=int, default=96000, help="draws of the kind, an even number; so are the next two")
+    p.add_argument("--noisy", type=int, default=12000)
+    p.add_argument("--rough", type=int, default=48000)
+    p.add_argument("--steps", type=int, default=3000)
     p.add_argument("--batch", type=int, default=256)
     p.add_argument("--lr", type=float, default=2e-3)
     p.add_argument("--decay", type=float, default=0.1)
     p.add_argument("--hidden", type=int, nargs=2, default=(128, 32))
-    p.add_argument("--nets", type=int, default=3, help="trained one after the other and averaged")
+    p.add_argument("--nets", type=int, default=3, help="trained side by side and averaged")
     p.add_argument("--dropout", type=float, default=0.2)
-    p.add_argument("--weight", type=float, default=2.0, help="of the mean logit in the sum with the first network's")
+    p.add_argument("--weight", type=float, default=4.0, help="of the mean logit in the sum with the first network's")
     p.add_argument("--strength", type=float, default=1.0)
-    p.add_argument("--whole", type=float, default=0.4, help="share of draws that are left as they are, beside those that the augmentation leaves so")
     p.add_argument("--pairs", type=float, default=0.5)
     p.add_argument("--old", type=float, default=2.0)
     p.add_argument("--processes", type=int, default=2)
