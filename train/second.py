@@ -25,7 +25,7 @@ import torch
 from scipy import fft, signal
 from torch.nn import functional as F
 
-from . import augment, data, detail, env, evaluate, frontend, model, sampler, train
+from . import augment, data, detail, env, evaluate, frontend, model, train
 
 SMOOTHING = 0.05
 SHORT, SHORT_SECONDS = 0.25, (1.2, 3.5)  # share of gentle draws that are cut, and to what
@@ -37,27 +37,11 @@ SHARES = {"gentle": 0.7, "noisy": 0.1, "rough": 0.2}  # of a batch
 SHARED: dict = {}  # what the processes of a pool take over from their parent
 
 
-class Draws:
+class Draws(train.Draws):
     """Gentle, noisy and rough draws by number; even ones are human, odd ones synthetic, and half of the pairs of one source."""
 
-    def __init__(self, cache: data.Cache, members: list[int], args: argparse.Namespace) -> None:
-        self.cache, self.seed, self.pairs = cache, args.seed, args.pairs
-        self.sampler = sampler.Sampler(cache.clips, members, args.old)
-        self.augmenter = augment.Augmenter(args.seed, args.strength)
-        self.human = [i for i in members if not cache.clips[i].spoof]
-        self.rough_draws = train.Draws(cache, members, args.seed, args.strength, args.pairs, args.old)
-        self.rough_draws.augmenter = self  # which is then called with each draw's clip
-
-    def __call__(self, rng: np.random.Generator, samples: np.ndarray, babble) -> np.ndarray:
-        return detail.numbers(self.augmenter.wave(rng, samples, babble))
-
     def clip(self, n: int, seed: int) -> tuple[np.random.Generator, np.ndarray]:
-        """The draw's samples, coded or not, and what else it draws from."""
-        both = np.random.default_rng([seed, n // 2, 1])
-        source = self.sampler.draw_source(both) if both.random() < self.pairs else None
-        rng = np.random.default_rng([seed, n])
-        clip = self.sampler.draw(rng, n % 2, source)
-        copy = int(rng.integers(1, len(self.cache.copies))) if rng.random() < 0.5 and len(self.cache.copies) > 1 else 0
+        rng, clip, copy, _ = self.pick(n, seed)
         return rng, self.cache.samples(clip, copy).astype(np.float32) / 32768
 
     @staticmethod
@@ -80,7 +64,7 @@ class Draws:
     def noisy(self, n: int) -> np.ndarray:
         rng, x = self.clip(n, self.seed + NOISY_SEED)
         x = self.window(rng, x)
-        noise, _ = self.augmenter.noise(rng, lambda r: self.cache.samples(self.human[r.integers(len(self.human))]))
+        noise, _ = self.augmenter.noise(rng, self.babble)
         power = float(np.mean(x * x)) + 1e-9
         y = x + noise * np.float32(np.sqrt(power) * 10 ** (-rng.uniform(*NOISY_DB) / 20))
         if rng.random() < NOISY_ROOM:
@@ -88,7 +72,8 @@ class Draws:
         return detail.numbers(y)
 
     def rough(self, n: int) -> np.ndarray:
-        return self.rough_draws[n][0][0]
+        rng, clip, copy, _ = self.pick(n, self.seed)
+        return detail.numbers(self.augmenter.wave(rng, self.cache.samples(clip, copy), self.babble))
 
 
 def one_draw(job: tuple[str, int]) -> np.ndarray:
@@ -186,7 +171,7 @@ def run(args: argparse.Namespace) -> None:
     cache = data.build(args.set, args.cache, args.seed, args.processes)
     held = set(args.hold_out or [])
     members = [i for i, c in enumerate(cache.clips) if c.split == "train" and c.source not in held]
-    rows = drawn(Draws(cache, members, args), args)
+    rows = drawn(Draws(cache, members, args.seed, args.strength, args.pairs, args.old), args)
     began = time.monotonic()
     SHARED["rows"] = rows
     with Pool(args.processes) as pool:

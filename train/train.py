@@ -38,17 +38,23 @@ class Draws(Dataset):
     def __len__(self) -> int:
         return 1 << 40
 
-    def __getitem__(self, n: int) -> tuple[np.ndarray, np.float32, int]:
-        rng = np.random.default_rng([self.seed, n])
-        label = n % 2
-        both = np.random.default_rng([self.seed, n // 2, 1])  # what the two members of a pair agree on
+    def pick(self, n: int, seed: int) -> tuple[np.random.Generator, int, int, str | None]:
+        """The draw's clip, which copy of it, the source it shares with its pair if it does, and what else it draws from."""
+        both = np.random.default_rng([seed, n // 2, 1])  # what the two members of a pair agree on
         source = self.sampler.draw_source(both) if both.random() < self.pairs else None
-        clip = self.sampler.draw(rng, label, source)
+        rng = np.random.default_rng([seed, n])
+        clip = self.sampler.draw(rng, n % 2, source)
         copies = len(self.cache.copies) - 1
         copy = int(rng.integers(1, copies + 1)) if copies and rng.random() < 0.5 else 0
-        babble = lambda r: self.cache.samples(self.human[r.integers(len(self.human))])  # noqa: E731
-        y = self.augmenter(rng, self.cache.samples(clip, copy), babble)
-        return y[None], np.float32(label), self.sampler.shared.index(source) if source else -1
+        return rng, clip, copy, source
+
+    def babble(self, rng: np.random.Generator) -> np.ndarray:
+        return self.cache.samples(self.human[rng.integers(len(self.human))])
+
+    def __getitem__(self, n: int) -> tuple[np.ndarray, np.float32, int]:
+        rng, clip, copy, source = self.pick(n, self.seed)
+        y = self.augmenter(rng, self.cache.samples(clip, copy), self.babble)
+        return y[None], np.float32(n % 2), self.sampler.shared.index(source) if source else -1
 
 
 class Row(torch.utils.data.Sampler):
