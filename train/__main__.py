@@ -1,7 +1,7 @@
 """One command from labelled clips to a model file: python3 -m train SET OUT.
 
-Trains (or goes on with a training that stopped), exports the state that did
-best on the validation clips, and writes the card.
+Trains the first network (or goes on with a training that stopped), takes the state that did
+best on the validation clips, trains the second one beside it, and writes the model file and its card.
 All options of train.train are taken; see train/README.md.
 """
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 import sys
 from pathlib import Path
 
-from . import env, export, train
+from . import env, export, second, train
 
 
 def main() -> None:
@@ -25,8 +25,11 @@ def main() -> None:
     train.train(args)
     record = train.RUNS / f"{args.name}.json"
     step = export.best(json.loads(record.read_text()))
+    first, both = args.work / f"{args.name}-{step}.pt", args.work / f"{args.name}-both.pt"
+    kept = ["--cache", str(args.cache), "--work", str(args.work), "--seed", str(args.seed), *(["--hold-out", *args.hold_out] if args.hold_out else [])]
+    second.run(second.parser().parse_args([str(args.set), str(both), "--first", str(first), *kept]))
     export.export(export.parser().parse_args([
-        str(args.set), str(args.work / f"{args.name}-{step}.pt"), str(args.out), "--name", args.name, "--run", str(record),
+        str(args.set), str(both), str(args.out), "--name", args.name, "--run", str(record),
         "--cache", str(args.cache), "--threads", str(args.threads), *(["--program", str(program)] if program else []),
     ]))
 

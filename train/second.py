@@ -11,12 +11,17 @@ worked out once, of three kinds of draws, and kept; the training itself then tak
 Several networks are trained that differ in their seed, and their mean is written as
 one: side by side they are one wider network. With --first, the figures of both together are
 measured too, and both go into OUT.pt.
+
+Then the same once more in --folds parts: each source's clips are judged by networks that were
+trained on the sources of the other parts. These scores go into OUT.pt too, and train.export takes
+calibration and threshold from them, so that neither has seen a clip of the validation set.
 """
 from __future__ import annotations
 
 import argparse
 import json
 import time
+import zlib
 from multiprocessing import Pool
 from pathlib import Path
 
@@ -75,6 +80,15 @@ class Draws(train.Draws):
         rng, clip, copy, _ = self.pick(n, self.seed)
         return detail.numbers(self.augmenter.wave(rng, self.cache.samples(clip, copy), self.babble))
 
+    def part(self, kind: str, n: int, folds: int) -> int:
+        """Of the source of draw n."""
+        clip = self.pick(n, self.seed + (NOISY_SEED if kind == "noisy" else 0))[1]
+        return part(self.cache.clips[clip].source, folds)
+
+
+def part(source: str, folds: int) -> int:
+    return zlib.crc32(source.encode()) % folds
+
 
 def one_draw(job: tuple[str, int]) -> np.ndarray:
     return getattr(SHARED["draws"], job[0])(job[1])
@@ -116,8 +130,8 @@ class Clips:
         return np.bincount(self.owner, logits) / np.bincount(self.owner)
 
 
-def fit(rows: dict[str, torch.Tensor], args: argparse.Namespace, seed: int) -> model.Detail:
-    """Rows are human and synthetic in turn."""
+def fit(rows: dict[str, torch.Tensor], pairs: dict[str, np.ndarray], args: argparse.Namespace, seed: int) -> model.Detail:
+    """Rows are human and synthetic in turn; `pairs` are the even ones to train on."""
     torch.manual_seed(seed)
     rng = np.random.default_rng([seed, 7])
     net, mean = model.Detail(tuple(args.hidden), args.dropout), model.Detail(tuple(args.hidden))
@@ -128,7 +142,7 @@ def fit(rows: dict[str, torch.Tensor], args: argparse.Namespace, seed: int) -> m
     for step in range(args.steps):
         inputs = []
         for kind, share in SHARES.items():
-            pair = 2 * torch.from_numpy(rng.integers(0, len(rows[kind]) // 2, round(args.batch * share / 2)))
+            pair = torch.from_numpy(rng.choice(pairs[kind], round(args.batch * share / 2)))
             inputs.append(rows[kind][torch.stack([pair, pair + 1], dim=1).ravel()])
         for group in optimiser.param_groups:
             group["lr"] = train.rate(step / args.steps, args.lr)
@@ -144,8 +158,19 @@ def fit(rows: dict[str, torch.Tensor], args: argparse.Namespace, seed: int) -> m
     return mean.eval()
 
 
-def one_net(job: tuple[argparse.Namespace, int]) -> model.Detail:
-    return fit(SHARED["rows"], *job)
+def pairs_without(left_out: int) -> dict[str, np.ndarray]:
+    """The even one of every pair of draws of which neither is of that part; -1: of all."""
+    return {kind: 2 * np.flatnonzero((of != left_out).reshape(-1, 2).all(1)) for kind, of in SHARED["parts"].items()}
+
+
+def one_net(job: tuple[argparse.Namespace, int, int]) -> model.Detail:
+    args, seed, left_out = job
+    return fit(SHARED["rows"], pairs_without(left_out), args, seed)
+
+
+def one_part(job: tuple[str, int, int]) -> int:
+    kind, n, folds = job
+    return SHARED["draws"].part(kind, n, folds)
 
 
 def stack(nets: list[model.Detail], weight: float) -> model.Detail:
@@ -171,11 +196,16 @@ def run(args: argparse.Namespace) -> None:
     cache = data.build(args.set, args.cache, args.seed, args.processes)
     held = set(args.hold_out or [])
     members = [i for i, c in enumerate(cache.clips) if c.split == "train" and c.source not in held]
-    rows = drawn(Draws(cache, members, args.seed, args.strength, args.pairs, args.old), args)
+    SHARED["rows"] = rows = drawn(Draws(cache, members, args.seed, args.strength, args.pairs, args.old), args)
     began = time.monotonic()
-    SHARED["rows"] = rows
     with Pool(args.processes) as pool:
-        nets = pool.map(one_net, [(args, args.seed + n) for n in range(args.nets)], chunksize=1)
+        SHARED["parts"] = {k: np.array(pool.map(one_part, [(k, n, args.folds) for n in range(len(r))], chunksize=1024)) for k, r in rows.items()}
+    if not all(len(pairs) for left_out in range(args.folds) for pairs in pairs_without(left_out).values()):
+        raise SystemExit(f"too few sources to leave one of {args.folds} parts of them out; add sources, or try another --folds")
+    with Pool(args.processes) as pool:
+        nets = pool.map(one_net, [(args, args.seed + n, left_out) for left_out in range(-1, args.folds) for n in range(args.nets)], chunksize=1)
+    parts = [stack(nets[k : k + args.nets], args.weight) for k in range(args.nets, len(nets), args.nets)]
+    nets = nets[: args.nets]
     net = stack(nets, args.weight)
     spent = time.monotonic() - began
     saved = torch.load(args.first) if args.first else {}
@@ -195,7 +225,12 @@ def run(args: argparse.Namespace) -> None:
                 entry = report(values, clips.label, clips.source)
                 record["figures"][f"{name}{'_coded' if copy else ''} {which}"] = entry
                 print(f"{name} copy {copy} {which}: {entry}", flush=True)
-    saved.update(detail=net.state_dict(), detail_run=record)
+    clips = Clips(cache, members, 0, args.processes)
+    of = np.array([part(source, args.folds) for source in clips.source])
+    scores = np.choose(of, [clips.scores(n) for n in parts])
+    record["figures"]["out_of_fold second"] = report(scores, clips.label, clips.source)
+    print(f"out of fold: {record['figures']['out_of_fold second']}", flush=True)
+    saved.update(detail=net.state_dict(), detail_run=record, out_of_fold={"score": scores, "label": clips.label})
     train.save(args.out, saved)
     (train.RUNS / f"{args.out.stem}.json").write_text(json.dumps(record, indent=1) + "\n")
 
@@ -217,6 +252,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--decay", type=float, default=0.1)
     p.add_argument("--hidden", type=int, nargs=2, default=(128, 32))
     p.add_argument("--nets", type=int, default=3, help="trained side by side and averaged")
+    p.add_argument("--folds", type=int, default=5, help="parts of the sources for the calibration's scores")
     p.add_argument("--dropout", type=float, default=0.2)
     p.add_argument("--weight", type=float, default=4.0, help="of the mean logit in the sum with the first network's")
     p.add_argument("--strength", type=float, default=1.0)

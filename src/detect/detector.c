@@ -27,9 +27,14 @@
 #define PRIOR_MAX   0.999
 #define FEED_STEP   16384 /* samples per media_read */
 
+/* LLR = scale * logit + offset */
+struct calibration {
+    double scale, offset;
+};
+
 struct detector {
     struct nn_model *model;
-    double scale, offset; /* LLR = scale * logit + offset */
+    struct calibration wide, narrow; /* by the recording's channel */
     double threshold, prior;
     struct rates *rates; /* NULL: the model states none */
 };
@@ -71,6 +76,22 @@ static enum err_code meta_number(const struct nn_model *model, const char *key, 
     return ERR_OK;
 }
 
+/* Through a telephone the logits of both labels move, so a model may state a calibration of its own
+ * for narrow band; without one, the other serves. */
+static enum err_code read_calibrations(struct detector *d, struct err *err)
+{
+    enum err_code rc = meta_number(d->model, "llr_scale", 1e-3, 1e3, &d->wide.scale, err);
+    if (rc == ERR_OK)
+        rc = meta_number(d->model, "llr_offset", -1e3, 1e3, &d->wide.offset, err);
+    d->narrow = d->wide;
+    if (rc != ERR_OK || !nn_model_meta(d->model, "narrow_llr_scale"))
+        return rc;
+    rc = meta_number(d->model, "narrow_llr_scale", 1e-3, 1e3, &d->narrow.scale, err);
+    if (rc == ERR_OK)
+        rc = meta_number(d->model, "narrow_llr_offset", -1e3, 1e3, &d->narrow.offset, err);
+    return rc;
+}
+
 enum err_code detector_new(const char *model_path, enum nn_isa isa, struct detector **ret,
                            struct err *err)
 {
@@ -83,9 +104,7 @@ enum err_code detector_new(const char *model_path, enum nn_isa isa, struct detec
     else
         rc = nn_model_open_mem(model_blob, model_blob_size(), isa, &d->model, err);
     if (rc == ERR_OK)
-        rc = meta_number(d->model, "llr_scale", 1e-3, 1e3, &d->scale, err);
-    if (rc == ERR_OK)
-        rc = meta_number(d->model, "llr_offset", -1e3, 1e3, &d->offset, err);
+        rc = read_calibrations(d, err);
     if (rc == ERR_OK)
         rc = meta_number(d->model, "threshold_llr", -50, 50, &d->threshold, err);
     if (rc == ERR_OK)
@@ -234,7 +253,7 @@ static enum err_code add_window(struct analysis *a, const float *samples, double
     a->windows[a->n_windows++] = (struct detect_window){
         .start_s = start_s,
         .end_s = end_s,
-        .llr = a->detector->scale * (double)logit + a->detector->offset,
+        .llr = (double)logit, /* until the recording's channel is known: conclude() */
         .gate = gate_window(a->logband, a->power, (size_t)a->shape->window_frames, a->shape->bands),
     };
     return ERR_OK;
@@ -349,6 +368,20 @@ static void add_reason(struct detection *d, enum reason_code code, double measur
     }
 }
 
+int detection_is_narrow(const struct detection *d)
+{
+    return d->band_edge_hz > 0 && d->band_edge_hz < DETECT_NARROW_HZ;
+}
+
+/* Windows' logits become LLRs. */
+static void calibrate(struct analysis *a, const struct detection *d)
+{
+    const struct calibration *by =
+        detection_is_narrow(d) ? &a->detector->narrow : &a->detector->wide;
+    for (size_t i = 0; i < a->n_windows; i++)
+        a->windows[i].llr = by->scale * a->windows[i].llr + by->offset;
+}
+
 /* Means over the windows, weighted by speech; plain means where no speech was found. */
 static void pool(struct analysis *a, double *ret_llr, double *ret_gate)
 {
@@ -382,7 +415,7 @@ static void add_quality_reasons(const struct analysis *a, struct detection *d)
         add_reason(d, REASON_CLIPPED, clipped, DETECT_CLIPPED);
     else if (clipped > DETECT_CLIPPED_REMARK)
         remark(d, REASON_CLIPPED, clipped, DETECT_CLIPPED_REMARK);
-    if (d->band_edge_hz > 0 && d->band_edge_hz < DETECT_NARROW_HZ)
+    if (detection_is_narrow(d))
         remark(d, REASON_NARROW_BAND, d->band_edge_hz, DETECT_NARROW_HZ);
 }
 
@@ -428,6 +461,7 @@ static void conclude(struct analysis *a, struct detection *d)
     d->speech_s = (double)speech_frames(&a->speech, 0, a->speech.count) / frames_per_s;
     d->band_edge_hz = quality_band_edge(&a->quality);
     d->scored = a->n_windows > 0;
+    calibrate(a, d);
     if (d->scored) {
         pool(a, &d->llr, &gate);
         d->p = detect_probability(d->llr, d->prior);

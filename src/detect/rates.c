@@ -79,7 +79,7 @@ const char *rates_channel(const struct detection *d)
 {
     if (!(d->band_edge_hz > 0))
         return NULL;
-    return d->band_edge_hz < DETECT_NARROW_HZ ? "narrow band" : "wide band";
+    return detection_is_narrow(d) ? "narrow band" : "wide band";
 }
 
 static const json_t *named(const json_t *list, const char *name)

@@ -7,7 +7,9 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "../nn/tiny.h"
 #include "base/mem.h"
 #include "detect/detector.h"
 
@@ -198,6 +200,70 @@ static void probability_follows_bayes_within_its_bounds(void **state)
     assert_true(detect_probability(-1000, 0.5) == 0.01);
 }
 
+/* The LLR of a sound by a small model whose LLR is its logit, but for narrow band `scale` times it
+ * and `offset`; NULL: the model says nothing of narrow band. */
+static double judged_by(const char *scale, const char *offset, const float *x, size_t n,
+                        int *ret_narrow)
+{
+    char path[] = "/tmp/sonde-test-XXXXXX";
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    struct tiny *tiny = tiny_new(48, 16, "16:0", 4, 4);
+    tiny_set_meta(tiny, "llr_scale", "1");
+    tiny_set_meta(tiny, "llr_offset", "0");
+    tiny_set_meta(tiny, "threshold_llr", "0");
+    tiny_set_meta(tiny, "prior", "0.5");
+    if (scale) {
+        tiny_set_meta(tiny, "narrow_llr_scale", scale);
+        tiny_set_meta(tiny, "narrow_llr_offset", offset);
+    }
+    size_t len = 0;
+    uint8_t *bytes = tiny_bytes(tiny, &len);
+    assert_int_equal(write(fd, bytes, len), (ssize_t)len);
+    struct detector *d = NULL;
+    struct analysis *a = NULL;
+    struct err err = {0};
+    if (detector_new(path, NN_ISA_AUTO, &d, &err))
+        fail_msg("%s", err.text);
+    assert_int_equal(analysis_new(d, &a, NULL), ERR_OK);
+    struct detection found = analyse(a, x, n, n);
+    double llr = found.llr;
+    assert_true(found.scored);
+    *ret_narrow = detection_is_narrow(&found);
+    detection_done(&found);
+    analysis_free(a);
+    detector_free(d);
+    tiny_free(tiny);
+    free(bytes);
+    close(fd);
+    unlink(path);
+    return llr;
+}
+
+static void narrow_band_has_a_calibration_of_its_own(void **state)
+{
+    (void)state;
+    size_t n = 6 * RATE;
+    int narrow;
+    float *x = make_sound(n);
+    double plain = judged_by(NULL, NULL, x, n, &narrow);
+    assert_false(narrow);
+    assert_true(judged_by("0.5", "3", x, n, &narrow) == plain);
+    /* As a telephone leaves it: 8 kHz, nothing above 4 kHz. */
+    float *low = calloc(n, sizeof *low);
+    for (size_t i = 64; i + 64 < n; i++)
+        for (int k = -64; k <= 64; k++) {
+            double t = M_PI * k * 3400 * 2 / RATE, window = 0.5 + 0.5 * cos(M_PI * k / 65);
+            low[i] += (float)(window * (k ? sin(t) / t : 1) * 3400 * 2 / RATE *
+                              x[(size_t)((long)i + k)]);
+        }
+    plain = judged_by(NULL, NULL, low, n, &narrow);
+    assert_true(narrow);
+    assert_true(fabs(judged_by("0.5", "3", low, n, &narrow) - (0.5 * plain + 3)) < 1e-9);
+    free(low);
+    free(x);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -205,6 +271,7 @@ int main(void)
         cmocka_unit_test(windows_cover_the_recording),
         cmocka_unit_test(too_little_speech_is_inconclusive),
         cmocka_unit_test(threads_give_the_same_bits),
+        cmocka_unit_test(narrow_band_has_a_calibration_of_its_own),
         cmocka_unit_test(parts_are_disjoint_runs_above_the_threshold),
         cmocka_unit_test(probability_follows_bayes_within_its_bounds),
     };
