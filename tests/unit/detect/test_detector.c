@@ -254,8 +254,8 @@ static void narrow_band_has_a_calibration_of_its_own(void **state)
     for (size_t i = 64; i + 64 < n; i++)
         for (int k = -64; k <= 64; k++) {
             double t = M_PI * k * 3400 * 2 / RATE, window = 0.5 + 0.5 * cos(M_PI * k / 65);
-            low[i] += (float)(window * (k ? sin(t) / t : 1) * 3400 * 2 / RATE *
-                              x[(size_t)((long)i + k)]);
+            low[i] +=
+                (float)(window * (k ? sin(t) / t : 1) * 3400 * 2 / RATE * x[(size_t)((long)i + k)]);
         }
     plain = judged_by(NULL, NULL, low, n, &narrow);
     assert_true(narrow);
