@@ -21,6 +21,8 @@ import torch
 from . import data, detail, env, evaluate, frontend, model, safetensors
 from .second import Clips
 
+# Verdicts begin where, of training's clips judged without their sources, so many human ones lie above and so many synthetic ones below.
+FALSE_ALARMS, MISSES = 0.04, 0.10
 TEMPLATE = Path(__file__).parent / "card.md.in"
 
 
@@ -41,8 +43,8 @@ def four(human: np.ndarray, synthetic: np.ndarray) -> tuple[str, str, str, str]:
     return percent(f["eer"]), f"{f['auc']:.3f}", f"{f['cllr']:.3f}", f"{f['min_cllr']:.3f}"
 
 
-def measured_by(program: Path, weights: Path, paths: list[str]) -> np.ndarray:
-    """Mean window logits as the program itself arrives at them, from file to score.
+def measured_by(program: Path, weights: Path, paths: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Mean window logits as the program itself arrives at them, from file to score; and which files have narrow band.
 
     Its decoders and its resampler are not those of training. What they change
     is small, but a threshold should be set on what users will see.
@@ -52,15 +54,18 @@ def measured_by(program: Path, weights: Path, paths: list[str]) -> np.ndarray:
     command = [str(program), "detect", "--json", "--jobs", "1", "--model", str(weights), *paths]
     lines = subprocess.run(command, capture_output=True, text=True).stdout.splitlines()
     found = {r["file"]: r for r in map(json.loads, filter(None, lines))}
-    return np.array([(found[p]["llr"] - offset) / scale for p in paths])
+    edges = np.array([found[p]["band_edge_hz"] or 0 for p in paths])
+    return np.array([(found[p]["llr"] - offset) / scale for p in paths]), (edges > 0) & (edges < frontend.NARROW_HZ)
 
 
 class Results:
     """Calibrated scores of the validation clips, and what follows from them.
 
-    `fold`: scores and labels of the clips that calibration and threshold are fitted on; without them they are fitted on the validation clips."""
+    `saved` may hold the scores of training's own clips that calibration, threshold and limits are fitted on; without
+    them, calibration and threshold are fitted on the validation clips, and verdicts begin at the threshold."""
 
-    def __init__(self, net: model.Detector, second: model.Detail | None, cache: data.Cache, fold: dict[str, np.ndarray] | None = None, program: Path | None = None, root: Path = Path()) -> None:
+    def __init__(self, net: model.Detector, second: model.Detail | None, cache: data.Cache, saved: dict, program: Path | None = None, root: Path = Path()) -> None:
+        fold = saved.get("out_of_fold")
         self.members = [i for i, c in enumerate(cache.clips) if c.split == "valid"]
         self.clips = [cache.clips[i] for i in self.members]
         self.net, self.second, self.cache = net, second, cache
@@ -68,22 +73,29 @@ class Results:
         if program:
             with tempfile.NamedTemporaryFile(suffix=".safetensors") as plain:
                 safetensors.save(Path(plain.name), tensors_of(net, second), {**shape(second), "name": "uncalibrated", "llr_scale": "1", "llr_offset": "0", "threshold_llr": "0"})
-                raw = measured_by(program, Path(plain.name), [str(root / c.path) for c in self.clips])
+                raw, narrow = measured_by(program, Path(plain.name), [str(root / c.path) for c in self.clips])
         else:
-            raw = self.scores()
-        fitted = evaluate.split(fold["score"], fold["label"]) if fold else evaluate.split(raw, self.label)
+            raw, narrow = self.scores(), self.has_narrow_band()
+        fitted, phone = evaluate.split(raw, self.label), None
+        if fold:
+            fitted, phone = (evaluate.split(fold["scores"][mask], fold["label"][mask]) for mask in (~fold["narrow"], fold["narrow"]))
         self.scale, self.offset = evaluate.calibrate(*fitted)
         if self.scale <= 0:
             raise SystemExit("the scores do not grow with the label; this checkpoint is of no use")
-        self.llr = self.scale * raw + self.offset
+        self.phones = tuple(map(len, phone or ((), ())))
+        self.narrow = evaluate.calibrate(*phone) if phone and len(phone[0]) and len(phone[1]) else None
+        self.llr = self.calibrated(raw, narrow)
         self.human, self.synthetic = evaluate.split(self.llr, self.label)
         self.figures = evaluate.figures(self.human, self.synthetic, True)
-        self.threshold = self.scale * evaluate.eer(*fitted)[1] + self.offset
+        self.threshold = self.human_below = self.synthetic_from = self.scale * evaluate.eer(*fitted)[1] + self.offset
         if fold:
-            f = evaluate.figures(*(self.scale * v + self.offset for v in fitted), True)
+            human, synthetic = (self.scale * v + self.offset for v in fitted)
+            self.human_below = min(self.threshold, float(np.quantile(synthetic, MISSES)))
+            self.synthetic_from = max(self.threshold, float(np.quantile(human, 1 - FALSE_ALARMS)))
+            f = evaluate.figures(human, synthetic, True)
             self.flattered, self.fixed_on = "", "on training's clips, each judged without its source"
             self.fixed_how = (
-                f"Calibration and threshold have seen nothing of `valid`: they are\nfitted on {f['n_bonafide']} human and {f['n_spoof']} synthetic clips of training, each judged by networks that were trained without its source; "
+                f"Calibration, threshold and limits have seen nothing of `valid`: they are\nfitted on {f['n_bonafide']} human and {f['n_spoof']} synthetic clips of training, each judged by networks that were trained without its source; "
                 f"there\nEER is {percent(f['eer'])}, AUC {f['auc']:.3f}, Cllr {f['cllr']:.3f} and minCllr {f['min_cllr']:.3f}."
             )
         else:
@@ -93,10 +105,41 @@ class Results:
         self.false_positives = int((self.human >= self.threshold).sum())
         self.false_negatives = int((self.synthetic < self.threshold).sum())
 
+    def has_narrow_band(self, copy: int = 0) -> np.ndarray:
+        """Which clips, as training reads them."""
+        edges = [frontend.band_edge(self.cache.samples(i, copy).astype(np.float32) / 32768) for i in self.members]
+        return np.array([0 < edge < frontend.NARROW_HZ for edge in edges])
+
+    def calibrated(self, raw: np.ndarray, narrow: np.ndarray) -> np.ndarray:
+        llr = self.scale * raw + self.offset
+        if self.narrow:
+            llr[narrow] = self.narrow[0] * raw[narrow] + self.narrow[1]
+        return llr
+
     def scores(self, copy: int = 0) -> np.ndarray:
         """Mean window logits by the arithmetic of training."""
         first = evaluate.Windows(self.cache, self.members, copy).scores(self.net)
-        return first + Clips(self.cache, self.members, copy).scores(self.second) if self.second else first
+        return first + Clips(self.cache, [(i, copy) for i in self.members]).scores(self.second) if self.second else first
+
+    def verdicts(self, label: int) -> tuple[int, int]:
+        """Clips of a label with the other's verdict, and those with none because their score is too close to call."""
+        scores = self.synthetic if label else self.human
+        wrong = scores < self.human_below if label else scores >= self.synthetic_from
+        return int(wrong.sum()), int(((scores >= self.human_below) & (scores < self.synthetic_from)).sum())
+
+    def limits(self) -> str:
+        """The paragraph of the card on where verdicts begin."""
+        if self.human_below == self.synthetic_from:
+            return "The verdict is synthetic from there on, human below."
+        (false, open_human), (missed, open_synthetic) = self.verdicts(0), self.verdicts(1)
+        nh, ns = len(self.human), len(self.synthetic)
+        span = lambda k, n: "{} to {}".format(*map(percent, evaluate.wilson(k, n)))  # noqa: E731
+        return (
+            f"**Verdicts** leave room around it: human below {self.human_below:+.3f}, synthetic from {self.synthetic_from:+.3f} on, and none between (reason\n"
+            f"`borderline`). The limits are where {100 * FALSE_ALARMS:g} % of training's human clips lie above and {100 * MISSES:g} % of its synthetic ones below. On `valid`\n"
+            f"**{false} of {nh} human clips are called synthetic ({percent(false / nh)}, {span(false, nh)}) and {missed} of {ns} synthetic ones human\n"
+            f"({percent(missed / ns)}, {span(missed, ns)})**; {open_human} ({percent(open_human / nh)}) and {open_synthetic} ({percent(open_synthetic / ns)}) are left open."
+        )
 
     def groups(self, name: str) -> dict[str, np.ndarray]:
         values = np.array([getattr(c, name) or "unknown" for c in self.clips])
@@ -138,8 +181,7 @@ class Results:
                 rows.append(row(value, len(h), rate(self.errors(mask, 0)), len(s), rate(self.errors(mask, 1)), last))
         coded = []
         for copy in range(1, len(self.cache.copies)):
-            scores = self.scale * self.scores(copy) + self.offset
-            h, s = evaluate.split(scores, self.label)
+            h, s = evaluate.split(self.calibrated(self.scores(copy), self.has_narrow_band(copy)), self.label)
             coded.append(row(f"codecs, draw {copy}", percent(evaluate.eer(h, s)[0]), rate(h >= self.threshold), rate(s < self.threshold)))
         return {k: "\n".join(v) for k, v in dict(overall=overall, by_kind=by_kind, by_source=by_source, by_language=by_language, coded=coded).items()}
 
@@ -215,13 +257,14 @@ def export(args: argparse.Namespace) -> None:
         second = model.Detail(hidden)
         second.load_state_dict(saved["detail"])
         second.eval()
-    results = Results(net, second, cache, saved.get("out_of_fold"), args.program, data.root_of(args.set))
+    results = Results(net, second, cache, saved, args.program, data.root_of(args.set))
     f, run = results.figures, saved["run"]
     if args.run:
         run = json.loads(args.run.read_text())
     nh, ns = f["n_bonafide"], f["n_spoof"]
     fpr, fnr = results.false_positives / nh, results.false_negatives / ns
     (fpr_lo, fpr_hi), (fnr_lo, fnr_hi) = evaluate.wilson(results.false_positives, nh), evaluate.wilson(results.false_negatives, ns)
+    (false, open_human), (missed, open_synthetic) = results.verdicts(0), results.verdicts(1)
     date = datetime.date.today().isoformat()
     arguments = run["arguments"]
     steps = saved["step"]
@@ -233,11 +276,13 @@ def export(args: argparse.Namespace) -> None:
     metadata = {
         **shape(second), "name": args.name,
         "llr_scale": f"{results.scale:.9g}", "llr_offset": f"{results.offset:.9g}", "threshold_llr": f"{results.threshold:.9g}",
+        "human_below_llr": f"{results.human_below:.9g}", "synthetic_from_llr": f"{results.synthetic_from:.9g}",
+        **({"narrow_llr_scale": f"{results.narrow[0]:.9g}", "narrow_llr_offset": f"{results.narrow[1]:.9g}"} if results.narrow else {}),
         "calibration": "logistic regression, equal class weights, " + ("on training clips judged without their sources" if "out_of_fold" in saved else "on the evaluation set"),
         "eval_set": args.set_name, "eval_eer": f"{f['eer']:.5f}", "eval_auc": f"{f['auc']:.5f}", "eval_cllr": f"{f['cllr']:.5f}", "eval_min_cllr": f"{f['min_cllr']:.5f}",
         "eval_n_bonafide": str(nh), "eval_n_spoof": str(ns),
-        "eval_fpr": f"{fpr:.5f}", "eval_fpr_lo": f"{fpr_lo:.5f}", "eval_fpr_hi": f"{fpr_hi:.5f}",
-        "eval_fnr": f"{fnr:.5f}", "eval_fnr_lo": f"{fnr_lo:.5f}", "eval_fnr_hi": f"{fnr_hi:.5f}",
+        **{f"eval_{key}{end}": f"{value:.5f}" for key, k, n in (("fpr", false, nh), ("fnr", missed, ns)) for end, value in zip(("", "_lo", "_hi"), (k / n, *evaluate.wilson(k, n)))},
+        "eval_undecided_bonafide": f"{open_human / nh:.5f}", "eval_undecided_spoof": f"{open_synthetic / ns:.5f}",
         "train_seed": str(arguments["seed"]), "train_steps": str(steps), "train_batch": str(arguments["batch"]),
         "train_clips": str(run["train_clips"]), "train_date": date, "train_torch": run["torch"],
     }
@@ -259,7 +304,7 @@ def export(args: argparse.Namespace) -> None:
         minutes=minutes, steps=steps, batch=arguments["batch"], clips_per_second=round(steps * arguments["batch"] / max(1.0, saved["spent"])),
         measured="by the program itself, from file to score" if args.program else "with the decoders and the arithmetic of training, not the program's own",
         second=words, chosen=chosen(run, steps) + (f"\n{args.note}" if args.note else ""), adversary=arguments.get("adversary", 0), pairs=percent(arguments["pairs"]), smoothing=arguments["smoothing"], seed=arguments["seed"], date=date, torch=run["torch"],
-        flattered=results.flattered, fixed_on=results.fixed_on, fixed_how=results.fixed_how, scale=f"{results.scale:.4f}", offset=f"{results.offset:+.4f}", weak=results.weak(), **results.tables(),
+        limits=results.limits(), narrow="" if not results.narrow else f"\nOf recordings with nothing above {frontend.NARROW_HZ:g} Hz: LLR = {results.narrow[0]:.4f} x mean logit {results.narrow[1]:+.4f}, on {results.phones[0]} human and {results.phones[1]} synthetic clips of training and coded copies of such, likewise.", flattered=results.flattered, fixed_on=results.fixed_on, fixed_how=results.fixed_how, scale=f"{results.scale:.4f}", offset=f"{results.offset:+.4f}", weak=results.weak(), **results.tables(),
     )
     args.out.with_suffix(".md").write_text(text)
     print(f"{args.out}: EER {percent(f['eer'])}, AUC {f['auc']:.4f}, Cllr {f['cllr']:.3f}, minCllr {f['min_cllr']:.3f}, step {saved['step']}")

@@ -137,8 +137,13 @@ static void print_footer(const struct output *out)
     size_t files = t->human + t->synthetic + t->inconclusive + t->failed;
     printf("\n%zu recording%s: %zu human, %zu synthetic, %zu inconclusive, %zu failed\n", files,
            files == 1 ? "" : "s", t->human, t->synthetic, t->inconclusive, t->failed);
-    printf("Synthetic from LLR %+.2f on; the percentage assumes that %.0f %% of recordings are.\n",
-           detector_threshold(out->detector), 100 * detector_prior(out->detector));
+    double below, from;
+    detector_limits(out->detector, &below, &from);
+    printf("Synthetic from LLR %+.2f on", from);
+    if (below < from)
+        printf(", human below %+.2f", below);
+    printf("; the percentage assumes that %.0f %% of recordings are synthetic.\n",
+           100 * detector_prior(out->detector));
     if (!fpr || !fnr) {
         printf("This model states no error rates: measure them with `sonde eval`.\n");
         return;
@@ -146,6 +151,11 @@ static void print_footer(const struct output *out)
     printf("On its validation set, %s calls %.0f %% of human speech synthetic and misses "
            "%.0f %% of synthetic speech.\n",
            name ? name : "this model", 100 * atof(fpr), 100 * atof(fnr));
+    const char *human = nn_model_meta(model, "eval_undecided_bonafide"),
+               *spoof = nn_model_meta(model, "eval_undecided_spoof");
+    if (human && spoof)
+        printf("Too close to call, for it, are %.0f %% and %.0f %%.\n", 100 * atof(human),
+               100 * atof(spoof));
     if (files == 1 && json_array_size(out->rates) > 0)
         print_rates(out->rates);
 }
@@ -240,9 +250,11 @@ const struct command command_detect = {
         "\n"
         "SYNTHETIC is the probability that the speech is synthetic, between 1 % and 99 %, LLR the\n"
         "natural-log likelihood ratio behind it: above 0 speaks for synthetic, below for human.\n"
-        "The verdict is synthetic from the model's fixed threshold on; inconclusive where there "
-        "is\n"
-        "too little speech to say. It is evidence, not proof: weigh it with what else you know.\n"
+        "The verdict follows from two fixed limits on the LLR; it is inconclusive between them, "
+        "and\n"
+        "where the recording does not allow to say. It is evidence, not proof: weigh it with what "
+        "else\n"
+        "you know.\n"
         "\n"
         "With --stability a recording is scored again after changes that leave the speech as it "
         "was:\n"

@@ -36,7 +36,8 @@ struct detector {
     struct nn_model *model;
     struct calibration wide, narrow; /* by the recording's channel */
     double threshold, prior;
-    struct rates *rates; /* NULL: the model states none */
+    double human_below, synthetic_from; /* no verdict between them; around the threshold */
+    struct rates *rates;                /* NULL: the model states none */
 };
 
 struct analysis {
@@ -92,6 +93,19 @@ static enum err_code read_calibrations(struct detector *d, struct err *err)
     return rc;
 }
 
+/* The threshold, and where verdicts begin on its two sides: at the threshold, unless the model
+ * leaves room for scores that are too close to call. */
+static enum err_code read_limits(struct detector *d, struct err *err)
+{
+    enum err_code rc = meta_number(d->model, "threshold_llr", -50, 50, &d->threshold, err);
+    d->human_below = d->synthetic_from = d->threshold;
+    if (rc == ERR_OK && nn_model_meta(d->model, "human_below_llr"))
+        rc = meta_number(d->model, "human_below_llr", -50, d->threshold, &d->human_below, err);
+    if (rc == ERR_OK && nn_model_meta(d->model, "synthetic_from_llr"))
+        rc = meta_number(d->model, "synthetic_from_llr", d->threshold, 50, &d->synthetic_from, err);
+    return rc;
+}
+
 enum err_code detector_new(const char *model_path, enum nn_isa isa, struct detector **ret,
                            struct err *err)
 {
@@ -106,7 +120,7 @@ enum err_code detector_new(const char *model_path, enum nn_isa isa, struct detec
     if (rc == ERR_OK)
         rc = read_calibrations(d, err);
     if (rc == ERR_OK)
-        rc = meta_number(d->model, "threshold_llr", -50, 50, &d->threshold, err);
+        rc = read_limits(d, err);
     if (rc == ERR_OK)
         rc = meta_number(d->model, "prior", PRIOR_MIN, PRIOR_MAX, &d->prior, err);
     if (rc == ERR_OK)
@@ -143,6 +157,12 @@ json_t *detector_rates_json(const struct detector *d, const struct detection *de
 double detector_threshold(const struct detector *d)
 {
     return d->threshold;
+}
+
+void detector_limits(const struct detector *d, double *ret_human_below, double *ret_synthetic_from)
+{
+    *ret_human_below = d->human_below;
+    *ret_synthetic_from = d->synthetic_from;
 }
 
 double detector_prior(const struct detector *d)
@@ -431,6 +451,16 @@ static void add_parts_reason(struct detection *d)
         remark(d, REASON_DISAGREEMENT, d->threshold - low, DETECT_PARTS_LLR);
 }
 
+/* Too near the threshold to say either. Last of all, and alone: what else keeps a verdict back says
+ * more, and a remark on parts needs a side. */
+static void add_borderline_reason(struct detection *d)
+{
+    if (d->verdict == VERDICT_SYNTHETIC && d->llr < d->synthetic_from)
+        add_reason(d, REASON_BORDERLINE, d->llr, d->synthetic_from);
+    else if (d->verdict == VERDICT_HUMAN && d->llr >= d->human_below)
+        add_reason(d, REASON_BORDERLINE, d->llr, d->human_below);
+}
+
 static void add_reasons(const struct analysis *a, struct detection *d, double gate)
 {
     double margin = gate_margin(gate, &a->music, d->duration_s);
@@ -457,6 +487,8 @@ static void conclude(struct analysis *a, struct detection *d)
     double frames_per_s = (double)a->shape->sample_rate / a->shape->frame_hop, gate = 0;
     d->prior = detector->prior;
     d->threshold = detector->threshold;
+    d->human_below = detector->human_below;
+    d->synthetic_from = detector->synthetic_from;
     d->duration_s = (double)(a->first + a->held) / a->shape->sample_rate;
     d->speech_s = (double)speech_frames(&a->speech, 0, a->speech.count) / frames_per_s;
     d->band_edge_hz = quality_band_edge(&a->quality);
@@ -472,6 +504,7 @@ static void conclude(struct analysis *a, struct detection *d)
     d->n_timeline = d->scored ? a->n_windows : 0;
     a->cap_windows = 0;
     add_parts_reason(d);
+    add_borderline_reason(d);
 }
 
 enum err_code analysis_finish(struct analysis *a, struct detection *ret, struct err *err)

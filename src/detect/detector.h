@@ -42,7 +42,11 @@ enum err_code detector_new(const char *model_path, enum nn_isa isa, struct detec
                            struct err *err) MUST_CHECK;
 struct detector *detector_free(struct detector *detector);
 const struct nn_model *detector_model(const struct detector *detector);
-double detector_threshold(const struct detector *detector); /* on the LLR */
+/* On the LLR: where both kinds of error are alike. */
+double detector_threshold(const struct detector *detector);
+/* Verdicts on the LLR: human below the one, synthetic from the other on, none between. */
+void detector_limits(const struct detector *detector, double *ret_human_below,
+                     double *ret_synthetic_from);
 double detector_prior(const struct detector *detector);
 /* Another prior, 0.001 .. 0.999, for the probabilities; LLR and verdict do not depend on it. Only
  * before the detector is shared. */

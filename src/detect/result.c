@@ -198,6 +198,8 @@ json_t *detection_json(const struct detection *d)
     json_object_set_new(json, "llr", d->scored ? number(d->llr) : json_null());
     json_object_set_new(json, "prior", number(d->prior));
     json_object_set_new(json, "threshold", number(d->threshold));
+    json_object_set_new(json, "human_below", number(d->human_below));
+    json_object_set_new(json, "synthetic_from", number(d->synthetic_from));
     json_object_set_new(json, "reasons", reasons_json(d));
     json_object_set_new(json, "duration_s", number(d->duration_s));
     json_object_set_new(json, "speech_s", number(d->speech_s));

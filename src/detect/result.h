@@ -45,12 +45,13 @@ struct detect_part {
 
 struct detection {
     enum verdict verdict;
-    int scored;        /* 0: nothing to score; llr and p are meaningless */
-    double llr;        /* ln p(recording | synthetic) / p(recording | human), calibrated */
-    double p;          /* P(synthetic) at `prior`, within 0.01 .. 0.99 */
-    double prior;      /* P(synthetic) before hearing it */
-    double threshold;  /* on llr: at or above it the verdict is synthetic */
-    double duration_s; /* decoded */
+    int scored;       /* 0: nothing to score; llr and p are meaningless */
+    double llr;       /* ln p(recording | synthetic) / p(recording | human), calibrated */
+    double p;         /* P(synthetic) at `prior`, within 0.01 .. 0.99 */
+    double prior;     /* P(synthetic) before hearing it */
+    double threshold; /* on llr: both kinds of error are alike there; parts are found by it */
+    double human_below, synthetic_from; /* on llr: no verdict between them */
+    double duration_s;                  /* decoded */
     double speech_s;
     double band_edge_hz; /* the highest frequency there is; 0: unknown */
     struct reason reasons[REASON_COUNT];

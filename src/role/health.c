@@ -198,6 +198,8 @@ static json_t *model_json(struct app *app)
                 {"miss", "eval_fnr"},
                 {"miss_low", "eval_fnr_lo"},
                 {"miss_high", "eval_fnr_hi"},
+                {"undecided_human", "eval_undecided_bonafide"},
+                {"undecided_synthetic", "eval_undecided_spoof"},
                 {"eer", "eval_eer"},
                 {"auc", "eval_auc"},
                 {"cllr", "eval_cllr"},

@@ -200,23 +200,21 @@ static void probability_follows_bayes_within_its_bounds(void **state)
     assert_true(detect_probability(-1000, 0.5) == 0.01);
 }
 
-/* The LLR of a sound by a small model whose LLR is its logit, but for narrow band `scale` times it
- * and `offset`; NULL: the model says nothing of narrow band. */
-static double judged_by(const char *scale, const char *offset, const float *x, size_t n,
-                        int *ret_narrow)
+/* The answer of a small model whose LLR is its logit, with the threshold at 0; `more` adds to its
+ * metadata, pairs of key and value up to NULL. Free it. */
+static struct detection judged_by(const char *const *more, const float *x, size_t n)
 {
     char path[] = "/tmp/sonde-test-XXXXXX";
     int fd = mkstemp(path);
     assert_true(fd >= 0);
-    struct tiny *tiny = tiny_new(48, 16, "16:0", 4, 4);
-    tiny_set_meta(tiny, "llr_scale", "1");
-    tiny_set_meta(tiny, "llr_offset", "0");
-    tiny_set_meta(tiny, "threshold_llr", "0");
-    tiny_set_meta(tiny, "prior", "0.5");
-    if (scale) {
-        tiny_set_meta(tiny, "narrow_llr_scale", scale);
-        tiny_set_meta(tiny, "narrow_llr_offset", offset);
-    }
+    struct tiny *tiny = tiny_new(384, 16, "16:0", 4, 4);
+    static const char *const plain[] = {"hop_frames", "192", "llr_scale",     "1",
+                                        "llr_offset", "0",   "threshold_llr", "0",
+                                        "prior",      "0.5"};
+    for (size_t i = 0; i < ARRAY_LEN(plain); i += 2)
+        tiny_set_meta(tiny, plain[i], plain[i + 1]);
+    for (; *more; more += 2)
+        tiny_set_meta(tiny, more[0], more[1]);
     size_t len = 0;
     uint8_t *bytes = tiny_bytes(tiny, &len);
     assert_int_equal(write(fd, bytes, len), (ssize_t)len);
@@ -227,16 +225,22 @@ static double judged_by(const char *scale, const char *offset, const float *x, s
         fail_msg("%s", err.text);
     assert_int_equal(analysis_new(d, &a, NULL), ERR_OK);
     struct detection found = analyse(a, x, n, n);
-    double llr = found.llr;
     assert_true(found.scored);
-    *ret_narrow = detection_is_narrow(&found);
-    detection_done(&found);
     analysis_free(a);
     detector_free(d);
     tiny_free(tiny);
     free(bytes);
     close(fd);
     unlink(path);
+    return found;
+}
+
+static double llr_by(const char *const *more, const float *x, size_t n, int narrow)
+{
+    struct detection d = judged_by(more, x, n);
+    double llr = d.llr;
+    assert_int_equal(detection_is_narrow(&d), narrow);
+    detection_done(&d);
     return llr;
 }
 
@@ -244,11 +248,10 @@ static void narrow_band_has_a_calibration_of_its_own(void **state)
 {
     (void)state;
     size_t n = 6 * RATE;
-    int narrow;
+    static const char *const none[] = {NULL};
+    static const char *const own[] = {"narrow_llr_scale", "0.5", "narrow_llr_offset", "3", NULL};
     float *x = make_sound(n);
-    double plain = judged_by(NULL, NULL, x, n, &narrow);
-    assert_false(narrow);
-    assert_true(judged_by("0.5", "3", x, n, &narrow) == plain);
+    assert_true(llr_by(own, x, n, 0) == llr_by(none, x, n, 0));
     /* As a telephone leaves it: 8 kHz, nothing above 4 kHz. */
     float *low = calloc(n, sizeof *low);
     for (size_t i = 64; i + 64 < n; i++)
@@ -257,10 +260,55 @@ static void narrow_band_has_a_calibration_of_its_own(void **state)
             low[i] +=
                 (float)(window * (k ? sin(t) / t : 1) * 3400 * 2 / RATE * x[(size_t)((long)i + k)]);
         }
-    plain = judged_by(NULL, NULL, low, n, &narrow);
-    assert_true(narrow);
-    assert_true(fabs(judged_by("0.5", "3", low, n, &narrow) - (0.5 * plain + 3)) < 1e-9);
+    assert_true(fabs(llr_by(own, low, n, 1) - (0.5 * llr_by(none, low, n, 1) + 3)) < 1e-9);
     free(low);
+    free(x);
+}
+
+static const struct reason *borderline(const struct detection *d)
+{
+    for (size_t i = 0; i < d->n_reasons; i++)
+        if (d->reasons[i].code == REASON_BORDERLINE)
+            return &d->reasons[i];
+    return NULL;
+}
+
+static void between_the_limits_there_is_no_verdict(void **state)
+{
+    (void)state;
+    size_t n = 6 * RATE;
+    float *x = make_sound(n);
+    static const struct {
+        const char *shift; /* moves the LLR far to one side, or next to nothing */
+        const char *below, *from;
+        enum verdict verdict;
+    } cases[] = {
+        {"40", "-9", "9", VERDICT_SYNTHETIC},   {"-40", "-9", "9", VERDICT_HUMAN},
+        {"1", "-9", "9", VERDICT_INCONCLUSIVE}, {"-1", "-9", "9", VERDICT_INCONCLUSIVE},
+        {"1", "-9", "0", VERDICT_SYNTHETIC},    {"-1", "0", "9", VERDICT_HUMAN},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        const char *const more[] = {"llr_scale",          "0.001",           "llr_offset",
+                                    cases[i].shift,       "human_below_llr", cases[i].below,
+                                    "synthetic_from_llr", cases[i].from,     NULL};
+        struct detection d = judged_by(more, x, n);
+        const struct reason *why = borderline(&d);
+        assert_int_equal(d.verdict, cases[i].verdict);
+        assert_int_equal(why != NULL, cases[i].verdict == VERDICT_INCONCLUSIVE);
+        if (why) {
+            assert_int_equal(why->decides, 1);
+            assert_true(why->measured == d.llr);
+            assert_true(why->limit == (d.llr < 0 ? -9 : 9));
+        }
+        detection_done(&d);
+    }
+    /* Too little speech is the better reason. */
+    const char *const near[] = {"llr_scale", "0.001", "human_below_llr", "-9", "synthetic_from_llr",
+                                "9",         NULL};
+    struct detection d = judged_by(near, x, RATE);
+    assert_int_equal(d.verdict, VERDICT_INCONCLUSIVE);
+    assert_null(borderline(&d));
+    detection_done(&d);
     free(x);
 }
 
@@ -271,6 +319,7 @@ int main(void)
         cmocka_unit_test(windows_cover_the_recording),
         cmocka_unit_test(too_little_speech_is_inconclusive),
         cmocka_unit_test(threads_give_the_same_bits),
+        cmocka_unit_test(between_the_limits_there_is_no_verdict),
         cmocka_unit_test(narrow_band_has_a_calibration_of_its_own),
         cmocka_unit_test(parts_are_disjoint_runs_above_the_threshold),
         cmocka_unit_test(probability_follows_bayes_within_its_bounds),

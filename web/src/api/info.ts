@@ -8,6 +8,8 @@ export interface Info {
     threshold: number | null;
     falseAlarms: number | null;
     misses: number | null;
+    undecidedHuman: number | null;
+    undecidedSynthetic: number | null;
     eer: number | null;
     auc: number | null;
     cllr: number | null;
@@ -42,6 +44,8 @@ export function readInfo(data: unknown): Info {
       threshold: num("model.threshold"),
       falseAlarms: num("model.rates.false_alarm"),
       misses: num("model.rates.miss"),
+      undecidedHuman: num("model.rates.undecided_human"),
+      undecidedSynthetic: num("model.rates.undecided_synthetic"),
       eer: num("model.rates.eer"),
       auc: num("model.rates.auc"),
       cllr: num("model.rates.cllr"),

@@ -62,6 +62,8 @@ export interface Result {
   prior: number | null;
   llr: number | null;
   threshold: number;
+  human_below?: number; // answers of before there was a gap between the verdicts have none
+  synthetic_from?: number;
   reasons: Reason[];
   duration_s: number;
   speech_s: number;

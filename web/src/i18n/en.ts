@@ -76,7 +76,7 @@ export const en = {
     syntheticShort: "Machine-made",
     humanShort: "Human",
     inconclusiveShort: "No verdict",
-    because: { no_speech: "No verdict: no speech", too_short: "No verdict: too little speech", music: "No verdict: it sounds like music or noise", low_snr: "No verdict: too noisy", clipped: "No verdict: too distorted" } as Record<string, string>,
+    because: { no_speech: "No verdict: no speech", too_short: "No verdict: too little speech", music: "No verdict: it sounds like music or noise", low_snr: "No verdict: too noisy", clipped: "No verdict: too distorted", borderline: "No verdict: too close to call" } as Record<string, string>,
   },
   row: {
     head: "probability of synthetic",
@@ -91,15 +91,15 @@ export const en = {
       const hundred = Math.round(p * 100);
       return `If ${percent("en", prior)} of all recordings were synthetic, about ${hundred} of 100 recordings that measure like this one would be.`;
     },
-    rates: (falseAlarms: number, misses: number) =>
-      `Out of 100 human recordings this model calls about ${Math.round(falseAlarms * 100)} synthetic; out of 100 synthetic ones it misses about ${Math.round(misses * 100)}.`,
+    rates: (falseAlarms: number, misses: number, undecided: number) =>
+      `Out of 100 human recordings this model calls about ${Math.round(falseAlarms * 100)} synthetic; out of 100 synthetic ones it misses about ${Math.round(misses * 100)}.` +
+      (undecided > 0 ? ` About ${Math.round(undecided * 100)} of 100 are too close to call.` : ""),
     evidence: "Evidence to weigh, not proof. Look at where, at how stable the answer is, and at what else you know.",
     scoreOnly: "The score is shown for completeness; with this little to go by it supports no verdict.",
-    near: "The score lies close to the threshold: a slightly different recording could have turned the answer.",
     scale: {
       title: "Strength of evidence",
-      label: (llr: number, threshold: number) =>
-        `Log-likelihood ratio ${signed("en", llr)}; from ${signed("en", threshold)} on, the verdict is synthetic.`,
+      label: (llr: number, below: number, from: number) =>
+        `Log-likelihood ratio ${signed("en", llr)}; the verdict is human below ${signed("en", below)} and synthetic from ${signed("en", from)} on.`,
       human: "speaks for human",
       synthetic: "speaks for synthetic",
       threshold: "threshold",
@@ -154,6 +154,8 @@ export const en = {
     clipped: (m: number) => `${number("en", m, 1)}% of the samples are cut off: it was recorded too loud. Give a quieter original.`,
     narrow_band: (m: number) => `Nothing lies above ${number("en", m)} Hz, as over a telephone: less to judge by.`,
     synthetic_parts: (m: number) => `As a whole human, but a stretch of it lies ${number("en", m, 1)} above the threshold: look at where.`,
+    borderline: (m: number, limit: number) =>
+      `Too close to call: the score (LLR) is ${signed("en", m)}, and on this side a verdict begins at ${signed("en", limit)}. A longer or cleaner recording may settle it.`,
     disagreement: (m: number) => `Parts of it sound human: a stretch lies ${number("en", m, 1)} below the threshold. Look at where.`,
   },
   where: {
@@ -252,7 +254,7 @@ export const en = {
       "The recording is decoded in a locked-down process, mixed to one channel at 16 kHz, and cut into overlapping windows of 3.9 seconds.",
       "Each window becomes a picture of time and frequency, with level and frequency response taken out, so that neither loudness nor the microphone decides.",
       "A small neural network scores every window. The mean over the speech is the log-likelihood ratio (LLR): above 0 speaks for synthetic, below 0 for human.",
-      "The probability follows from the LLR by Bayes' rule, here with a prior of 50 %. The verdict follows from a threshold that was fixed beforehand.",
+      "The probability follows from the LLR by Bayes' rule, here with a prior of 50 %. The verdict follows from two limits that were fixed beforehand; between them there is none.",
     ],
     limitsHeading: "What it does not cover",
     limits: [
@@ -267,7 +269,9 @@ export const en = {
       `Measured on ${number("en", humans)} human and ${number("en", synthetics)} synthetic recordings from sources that training had nothing of, at the fixed threshold. The choice of settings looked at these recordings, so expect somewhat worse on yours.`,
     noFigures: "The model's figures could not be loaded.",
     falseAlarms: "Human recordings called synthetic",
-    misses: "Synthetic recordings missed",
+    misses: "Synthetic recordings called human",
+    undecidedHuman: "Human recordings too close to call",
+    undecidedSynthetic: "Synthetic recordings too close to call",
     eer: "Equal error rate",
     auc: "Area under the curve",
     cllr: "Cllr (bits)",

@@ -1,5 +1,5 @@
 /* Sentences that depend on codes from the server: reasons, errors, verdicts. An unknown code falls back to the server's text. */
-import type { Analysis, AnalysisError, Reason } from "../api/types";
+import type { Analysis, AnalysisError, Reason, Result } from "../api/types";
 import type { Problem } from "../api/problem";
 import type { Dict } from "./en";
 
@@ -7,6 +7,7 @@ export function reasonSentence(t: Dict, reason: Reason): string {
   switch (reason.code) {
     case "no_speech":
     case "too_short":
+    case "borderline":
       return t.reasons[reason.code](reason.measured, reason.limit);
     case "damaged":
     case "truncated":
@@ -20,6 +21,11 @@ export function reasonSentence(t: Dict, reason: Reason): string {
     default:
       return reason.text;
   }
+}
+
+/* No verdict, but only because the score lies near the threshold: it still says something. */
+export function isBorderline(result: Result): boolean {
+  return result.reasons.some((reason) => reason.code === "borderline");
 }
 
 /* What happened, and what to do. */

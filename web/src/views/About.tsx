@@ -10,6 +10,8 @@ function Figures() {
   const rows: [string, string | null][] = [
     [t.about.falseAlarms, model.falseAlarms === null ? null : t.about.rate(model.falseAlarms)],
     [t.about.misses, model.misses === null ? null : t.about.rate(model.misses)],
+    [t.about.undecidedHuman, model.undecidedHuman === null ? null : t.about.rate(model.undecidedHuman)],
+    [t.about.undecidedSynthetic, model.undecidedSynthetic === null ? null : t.about.rate(model.undecidedSynthetic)],
     [t.about.eer, model.eer === null ? null : t.about.rate(model.eer)],
     [t.about.auc, model.auc === null ? null : number(model.auc, 3)],
     [t.about.cllr, model.cllr === null ? null : number(model.cllr, 3)],

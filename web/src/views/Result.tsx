@@ -6,7 +6,7 @@ import { Link, useParams } from "react-router-dom";
 import { getAnalysis } from "../api/client";
 import { toProblem, type Problem } from "../api/problem";
 import { useWords } from "../i18n";
-import { errorSentences, verdictTitle } from "../i18n/say";
+import { errorSentences, isBorderline, verdictTitle } from "../i18n/say";
 import { Actions } from "../parts/Actions";
 import { Alike } from "../parts/Alike";
 import { Details } from "../parts/Details";
@@ -148,7 +148,7 @@ export default function Result() {
         <>
           <VerdictPanel result={result} />
           <Where key={one.id} one={one} result={result} />
-          {(result.verdict !== "inconclusive" || one.stability) && <StabilityPanel key={`s${one.id}`} one={one} threshold={result.threshold} />}
+          {(result.verdict !== "inconclusive" || isBorderline(result) || one.stability) && <StabilityPanel key={`s${one.id}`} one={one} threshold={result.threshold} />}
           <Alike result={result} />
           <Details one={one} result={result} />
         </>
