@@ -43,8 +43,8 @@ def four(human: np.ndarray, synthetic: np.ndarray) -> tuple[str, str, str, str]:
     return percent(f["eer"]), f"{f['auc']:.3f}", f"{f['cllr']:.3f}", f"{f['min_cllr']:.3f}"
 
 
-def measured_by(program: Path, weights: Path, paths: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Mean window logits as the program itself arrives at them, from file to score; and which files have narrow band.
+def measured_by(program: Path, weights: Path, paths: list[str]) -> np.ndarray:
+    """Mean window logits as the program itself arrives at them, from file to score.
 
     Its decoders and its resampler are not those of training. What they change
     is small, but a threshold should be set on what users will see.
@@ -54,8 +54,7 @@ def measured_by(program: Path, weights: Path, paths: list[str]) -> tuple[np.ndar
     command = [str(program), "detect", "--json", "--jobs", "1", "--model", str(weights), *paths]
     lines = subprocess.run(command, capture_output=True, text=True).stdout.splitlines()
     found = {r["file"]: r for r in map(json.loads, filter(None, lines))}
-    edges = np.array([found[p]["band_edge_hz"] or 0 for p in paths])
-    return np.array([(found[p]["llr"] - offset) / scale for p in paths]), (edges > 0) & (edges < frontend.NARROW_HZ)
+    return np.array([(found[p]["llr"] - offset) / scale for p in paths])
 
 
 class Results:
@@ -73,18 +72,14 @@ class Results:
         if program:
             with tempfile.NamedTemporaryFile(suffix=".safetensors") as plain:
                 safetensors.save(Path(plain.name), tensors_of(net, second), {**shape(second), "name": "uncalibrated", "llr_scale": "1", "llr_offset": "0", "threshold_llr": "0"})
-                raw, narrow = measured_by(program, Path(plain.name), [str(root / c.path) for c in self.clips])
+                raw = measured_by(program, Path(plain.name), [str(root / c.path) for c in self.clips])
         else:
-            raw, narrow = self.scores(), self.has_narrow_band()
-        fitted, phone = evaluate.split(raw, self.label), None
-        if fold:
-            fitted, phone = (evaluate.split(fold["scores"][mask], fold["label"][mask]) for mask in (~fold["narrow"], fold["narrow"]))
+            raw = self.scores()
+        fitted = evaluate.split(fold["scores"], fold["label"]) if fold else evaluate.split(raw, self.label)
         self.scale, self.offset = evaluate.calibrate(*fitted)
         if self.scale <= 0:
             raise SystemExit("the scores do not grow with the label; this checkpoint is of no use")
-        self.phones = tuple(map(len, phone or ((), ())))
-        self.narrow = evaluate.calibrate(*phone) if phone and len(phone[0]) and len(phone[1]) else None
-        self.llr = self.calibrated(raw, narrow)
+        self.llr = self.scale * raw + self.offset
         self.human, self.synthetic = evaluate.split(self.llr, self.label)
         self.figures = evaluate.figures(self.human, self.synthetic, True)
         self.threshold = self.human_below = self.synthetic_from = self.scale * evaluate.eer(*fitted)[1] + self.offset
@@ -95,7 +90,7 @@ class Results:
             f = evaluate.figures(human, synthetic, True)
             self.flattered, self.fixed_on = "", "on training's clips, each judged without its source"
             self.fixed_how = (
-                f"Calibration, threshold and limits have seen nothing of `valid`: they are\nfitted on {f['n_bonafide']} human and {f['n_spoof']} synthetic clips of training, each judged by networks that were trained without its source; "
+                f"Calibration, threshold and limits have seen nothing of `valid`: they are\nfitted on {f['n_bonafide']} human and {f['n_spoof']} synthetic clips of training, each judged by\nsecond networks that were trained without its source (the first one, which adds next to nothing, is left out there); "
                 f"there\nEER is {percent(f['eer'])}, AUC {f['auc']:.3f}, Cllr {f['cllr']:.3f} and minCllr {f['min_cllr']:.3f}."
             )
         else:
@@ -105,21 +100,10 @@ class Results:
         self.false_positives = int((self.human >= self.threshold).sum())
         self.false_negatives = int((self.synthetic < self.threshold).sum())
 
-    def has_narrow_band(self, copy: int = 0) -> np.ndarray:
-        """Which clips, as training reads them."""
-        edges = [frontend.band_edge(self.cache.samples(i, copy).astype(np.float32) / 32768) for i in self.members]
-        return np.array([0 < edge < frontend.NARROW_HZ for edge in edges])
-
-    def calibrated(self, raw: np.ndarray, narrow: np.ndarray) -> np.ndarray:
-        llr = self.scale * raw + self.offset
-        if self.narrow:
-            llr[narrow] = self.narrow[0] * raw[narrow] + self.narrow[1]
-        return llr
-
     def scores(self, copy: int = 0) -> np.ndarray:
         """Mean window logits by the arithmetic of training."""
         first = evaluate.Windows(self.cache, self.members, copy).scores(self.net)
-        return first + Clips(self.cache, [(i, copy) for i in self.members]).scores(self.second) if self.second else first
+        return first + Clips(self.cache, self.members, copy).scores(self.second) if self.second else first
 
     def verdicts(self, label: int) -> tuple[int, int]:
         """Clips of a label with the other's verdict, and those with none because their score is too close to call."""
@@ -181,7 +165,7 @@ class Results:
                 rows.append(row(value, len(h), rate(self.errors(mask, 0)), len(s), rate(self.errors(mask, 1)), last))
         coded = []
         for copy in range(1, len(self.cache.copies)):
-            h, s = evaluate.split(self.calibrated(self.scores(copy), self.has_narrow_band(copy)), self.label)
+            h, s = evaluate.split(self.scale * self.scores(copy) + self.offset, self.label)
             coded.append(row(f"codecs, draw {copy}", percent(evaluate.eer(h, s)[0]), rate(h >= self.threshold), rate(s < self.threshold)))
         return {k: "\n".join(v) for k, v in dict(overall=overall, by_kind=by_kind, by_source=by_source, by_language=by_language, coded=coded).items()}
 
@@ -277,7 +261,6 @@ def export(args: argparse.Namespace) -> None:
         **shape(second), "name": args.name,
         "llr_scale": f"{results.scale:.9g}", "llr_offset": f"{results.offset:.9g}", "threshold_llr": f"{results.threshold:.9g}",
         "human_below_llr": f"{results.human_below:.9g}", "synthetic_from_llr": f"{results.synthetic_from:.9g}",
-        **({"narrow_llr_scale": f"{results.narrow[0]:.9g}", "narrow_llr_offset": f"{results.narrow[1]:.9g}"} if results.narrow else {}),
         "calibration": "logistic regression, equal class weights, " + ("on training clips judged without their sources" if "out_of_fold" in saved else "on the evaluation set"),
         "eval_set": args.set_name, "eval_eer": f"{f['eer']:.5f}", "eval_auc": f"{f['auc']:.5f}", "eval_cllr": f"{f['cllr']:.5f}", "eval_min_cllr": f"{f['min_cllr']:.5f}",
         "eval_n_bonafide": str(nh), "eval_n_spoof": str(ns),
@@ -304,7 +287,7 @@ def export(args: argparse.Namespace) -> None:
         minutes=minutes, steps=steps, batch=arguments["batch"], clips_per_second=round(steps * arguments["batch"] / max(1.0, saved["spent"])),
         measured="by the program itself, from file to score" if args.program else "with the decoders and the arithmetic of training, not the program's own",
         second=words, chosen=chosen(run, steps) + (f"\n{args.note}" if args.note else ""), adversary=arguments.get("adversary", 0), pairs=percent(arguments["pairs"]), smoothing=arguments["smoothing"], seed=arguments["seed"], date=date, torch=run["torch"],
-        limits=results.limits(), narrow="" if not results.narrow else f"\nOf recordings with nothing above {frontend.NARROW_HZ:g} Hz: LLR = {results.narrow[0]:.4f} x mean logit {results.narrow[1]:+.4f}, on {results.phones[0]} human and {results.phones[1]} synthetic clips of training and coded copies of such, likewise.", flattered=results.flattered, fixed_on=results.fixed_on, fixed_how=results.fixed_how, scale=f"{results.scale:.4f}", offset=f"{results.offset:+.4f}", weak=results.weak(), **results.tables(),
+        limits=results.limits(), flattered=results.flattered, fixed_on=results.fixed_on, fixed_how=results.fixed_how, scale=f"{results.scale:.4f}", offset=f"{results.offset:+.4f}", weak=results.weak(), **results.tables(),
     )
     args.out.with_suffix(".md").write_text(text)
     print(f"{args.out}: EER {percent(f['eer'])}, AUC {f['auc']:.4f}, Cllr {f['cllr']:.3f}, minCllr {f['min_cllr']:.3f}, step {saved['step']}")
@@ -315,7 +298,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("set", type=Path, help="manifest.tsv, or a folder with bonafide/ and spoof/")
     p.add_argument("checkpoint", type=Path)
     p.add_argument("out", type=Path, help="NAME.safetensors; the card goes beside it as NAME.md")
-    p.add_argument("--name", default="sonde-4")
+    p.add_argument("--name", default="sonde-5")
     p.add_argument("--set-name", default="valid", help="what the model file calls the evaluation set")
     p.add_argument("--cache", type=Path, default=Path("~/.cache/sonde-train").expanduser())
     p.add_argument("--program", type=Path, help="sonde; figures, calibration and threshold then come from its own scores")

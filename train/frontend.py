@@ -20,32 +20,16 @@ WINDOW = FRAME + (FRAMES - 1) * HOP  # 61,680 samples
 WINDOW_HOP = HOP_FRAMES * HOP  # 30,720 samples
 FLOOR = float(np.log(1e6))  # 60 dB below the window's mean
 TINY = 1e-10
-NARROW_HZ = 4400.0  # a recording with nothing above has narrow band (DETECT_NARROW_HZ)
 HANN = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(FRAME) / FRAME)).astype(np.float32)
-
-
-def band_powers(samples: np.ndarray, hop: int = HOP) -> np.ndarray:
-    """[frames, 128 bands] of float samples."""
-    frames = (len(samples) - FRAME) // hop + 1
-    view = np.lib.stride_tricks.as_strided(samples, (frames, FRAME), (hop * samples.itemsize, samples.itemsize))
-    spectrum = fft.rfft(view * HANN, SIZE, axis=1)[:, 1 : 2 * BANDS + 1]
-    power = np.square(spectrum.real) + np.square(spectrum.imag)
-    return power.reshape(frames, BANDS, 2).sum(axis=2)
-
-
-def band_edge(samples: np.ndarray) -> float:
-    """The highest frequency there is, Hz, as src/detect/quality.c finds it; 0: silence, or too short to say."""
-    if len(samples) < FRAME:
-        return 0.0
-    mean = band_powers(samples, 8 * HOP).mean(axis=0, dtype=np.float64)
-    if mean.max() < 1e-7:
-        return 0.0
-    return 15.6 + 62.5 * (int(np.flatnonzero(mean >= mean.max() * 1e-6)[-1]) + 1)
 
 
 def features(window: np.ndarray) -> np.ndarray:
     """[128 bands, frames] of one window of float samples."""
-    band = band_powers(window)
+    frames = (len(window) - FRAME) // HOP + 1
+    view = np.lib.stride_tricks.as_strided(window, (frames, FRAME), (HOP * window.itemsize, window.itemsize))
+    spectrum = fft.rfft(view * HANN, SIZE, axis=1)[:, 1 : 2 * BANDS + 1]
+    power = np.square(spectrum.real) + np.square(spectrum.imag)
+    band = power.reshape(frames, BANDS, 2).sum(axis=2)
     level = np.log(band + np.float32(TINY)) - np.float32(np.log(band.mean(dtype=np.float64) + TINY))
     level = np.maximum(level, np.float32(-FLOOR))
     level -= level.mean(axis=0)

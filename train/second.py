@@ -36,7 +36,6 @@ SMOOTHING = 0.05
 SHORT, SHORT_SECONDS = 0.25, (1.2, 3.5)  # share of gentle draws that are cut, and to what
 FASTER, PACE = 0.6, (64, (59, 70))  # share of them that is resampled, by 64 over 59 to 69
 NOISY_SEED, NOISY_DB, NOISY_ROOM = 1000, (5, 20), 0.3
-NARROW_COPIES = 2  # so many coded copies of each clip are searched for narrow-band ones to calibrate on
 SHARES = {"gentle": 0.7, "noisy": 0.1, "rough": 0.2}  # of a batch
 
 
@@ -113,21 +112,17 @@ def drawn(draws: Draws, args: argparse.Namespace) -> dict[str, torch.Tensor]:
     return rows
 
 
-def one_edge(job: tuple[int, int]) -> float:
-    return frontend.band_edge(SHARED["cache"].samples(*job).astype(np.float32) / 32768)
-
-
 class Clips:
-    """The windows of some clips and copies, in the order of evaluate.Windows."""
+    """The windows of some clips, in the order of evaluate.Windows."""
 
-    def __init__(self, cache: data.Cache, members: list[tuple[int, int]], processes: int = 2) -> None:
+    def __init__(self, cache: data.Cache, members: list[int], copy: int, processes: int = 2) -> None:
         SHARED["cache"] = cache
         with Pool(processes) as pool:
-            rows = pool.map(one_clip, members, chunksize=16)
+            rows = pool.map(one_clip, [(i, copy) for i in members], chunksize=16)
         self.rows = torch.from_numpy(np.concatenate(rows))
         self.owner = np.repeat(np.arange(len(members)), [len(r) for r in rows])
-        self.label = np.array([cache.clips[i].spoof for i, _ in members])
-        self.source = np.array([cache.clips[i].source for i, _ in members])
+        self.label = np.array([cache.clips[i].spoof for i in members])
+        self.source = np.array([cache.clips[i].source for i in members])
 
     def scores(self, net: model.Detail) -> np.ndarray:
         with torch.no_grad():
@@ -192,9 +187,9 @@ def stack(nets: list[model.Detail], weight: float) -> model.Detail:
     return whole.eval()
 
 
-def out_of_fold(cache: data.Cache, members: list[tuple[int, int]], nets: list[model.Detail], processes: int) -> dict[str, np.ndarray]:
+def out_of_fold(cache: data.Cache, members: list[int], nets: list[model.Detail], processes: int) -> dict[str, np.ndarray]:
     """Each clip's score by the network that was trained without its source's part."""
-    clips = Clips(cache, members, processes)
+    clips = Clips(cache, members, 0, processes)
     of = np.array([part(source, len(nets)) for source in clips.source])
     return {"scores": np.choose(of, [clips.scores(net) for net in nets]), "label": clips.label, "source": clips.source}
 
@@ -205,7 +200,7 @@ def report(scores: np.ndarray, label: np.ndarray, source: np.ndarray) -> dict[st
 
 def run(args: argparse.Namespace) -> None:
     torch.set_num_threads(1)
-    SHARED["cache"] = cache = data.build(args.set, args.cache, args.seed, args.processes)
+    cache = data.build(args.set, args.cache, args.seed, args.processes)
     held = set(args.hold_out or [])
     members = [i for i, c in enumerate(cache.clips) if c.split == "train" and c.source not in held]
     SHARED["rows"] = rows = drawn(Draws(cache, members, args.seed, args.strength, args.pairs, args.old), args)
@@ -228,7 +223,7 @@ def run(args: argparse.Namespace) -> None:
     record = {"arguments": arguments, "train_clips": len(members), "minutes": round(spent / 60, 1), "parameters": sum(p.numel() for p in net.parameters()), "figures": {}}
     for name, chosen in (("valid", [i for i, c in enumerate(cache.clips) if c.split == "valid"]), ("held_out", [i for i, c in enumerate(cache.clips) if c.source in held])):
         for copy in range(2 if chosen else 0):
-            clips = Clips(cache, [(i, copy) for i in chosen], args.processes)
+            clips = Clips(cache, chosen, copy, args.processes)
             scores = {"second": clips.scores(net)}
             if args.first:
                 scores["first"] = evaluate.Windows(cache, chosen, copy).scores(first, quick=True)
@@ -237,15 +232,9 @@ def run(args: argparse.Namespace) -> None:
                 entry = report(values, clips.label, clips.source)
                 record["figures"][f"{name}{'_coded' if copy else ''} {which}"] = entry
                 print(f"{name} copy {copy} {which}: {entry}", flush=True)
-    judged = [(i, copy) for copy in range(min(NARROW_COPIES, len(cache.copies) - 1) + 1) for i in members]
-    with Pool(args.processes) as pool:
-        narrow = np.array([0 < edge < frontend.NARROW_HZ for edge in pool.map(one_edge, judged, chunksize=64)])
-    wanted = [n for n, (_, copy) in enumerate(judged) if copy == 0 or narrow[n]]
-    fold = {**out_of_fold(cache, [judged[n] for n in wanted], parts, args.processes), "narrow": narrow[wanted]}
-    for which, mask in (("wide", ~fold["narrow"]), ("narrow", fold["narrow"])):
-        entry = report(fold["scores"][mask], fold["label"][mask], fold["source"][mask])
-        record["figures"]["out_of_fold second " + which] = entry
-        print(f"out of fold, {which} band: {entry}", flush=True)
+    fold = out_of_fold(cache, members, parts, args.processes)
+    record["figures"]["out_of_fold second"] = report(**fold)
+    print(f"out of fold: {report(**fold)}", flush=True)
     saved.update(detail=net.state_dict(), detail_run=record, out_of_fold=fold)
     train.save(args.out, saved)
     (train.RUNS / f"{args.out.stem}.json").write_text(json.dumps(record, indent=1) + "\n")

@@ -154,8 +154,8 @@ static void print_footer(const struct output *out)
     const char *human = nn_model_meta(model, "eval_undecided_bonafide"),
                *spoof = nn_model_meta(model, "eval_undecided_spoof");
     if (human && spoof)
-        printf("Too close to call, for it, are %.0f %% and %.0f %%.\n", 100 * atof(human),
-               100 * atof(spoof));
+        printf("Too close to call are %.0f %% of human and %.0f %% of synthetic speech.\n",
+               100 * atof(human), 100 * atof(spoof));
     if (files == 1 && json_array_size(out->rates) > 0)
         print_rates(out->rates);
 }

@@ -27,14 +27,9 @@
 #define PRIOR_MAX   0.999
 #define FEED_STEP   16384 /* samples per media_read */
 
-/* LLR = scale * logit + offset */
-struct calibration {
-    double scale, offset;
-};
-
 struct detector {
     struct nn_model *model;
-    struct calibration wide, narrow; /* by the recording's channel */
+    double scale, offset; /* LLR = scale * logit + offset */
     double threshold, prior;
     double human_below, synthetic_from; /* no verdict between them; around the threshold */
     struct rates *rates;                /* NULL: the model states none */
@@ -77,22 +72,6 @@ static enum err_code meta_number(const struct nn_model *model, const char *key, 
     return ERR_OK;
 }
 
-/* Through a telephone the logits of both labels move, so a model may state a calibration of its own
- * for narrow band; without one, the other serves. */
-static enum err_code read_calibrations(struct detector *d, struct err *err)
-{
-    enum err_code rc = meta_number(d->model, "llr_scale", 1e-3, 1e3, &d->wide.scale, err);
-    if (rc == ERR_OK)
-        rc = meta_number(d->model, "llr_offset", -1e3, 1e3, &d->wide.offset, err);
-    d->narrow = d->wide;
-    if (rc != ERR_OK || !nn_model_meta(d->model, "narrow_llr_scale"))
-        return rc;
-    rc = meta_number(d->model, "narrow_llr_scale", 1e-3, 1e3, &d->narrow.scale, err);
-    if (rc == ERR_OK)
-        rc = meta_number(d->model, "narrow_llr_offset", -1e3, 1e3, &d->narrow.offset, err);
-    return rc;
-}
-
 /* The threshold, and where verdicts begin on its two sides: at the threshold, unless the model
  * leaves room for scores that are too close to call. */
 static enum err_code read_limits(struct detector *d, struct err *err)
@@ -118,7 +97,9 @@ enum err_code detector_new(const char *model_path, enum nn_isa isa, struct detec
     else
         rc = nn_model_open_mem(model_blob, model_blob_size(), isa, &d->model, err);
     if (rc == ERR_OK)
-        rc = read_calibrations(d, err);
+        rc = meta_number(d->model, "llr_scale", 1e-3, 1e3, &d->scale, err);
+    if (rc == ERR_OK)
+        rc = meta_number(d->model, "llr_offset", -1e3, 1e3, &d->offset, err);
     if (rc == ERR_OK)
         rc = read_limits(d, err);
     if (rc == ERR_OK)
@@ -273,7 +254,7 @@ static enum err_code add_window(struct analysis *a, const float *samples, double
     a->windows[a->n_windows++] = (struct detect_window){
         .start_s = start_s,
         .end_s = end_s,
-        .llr = (double)logit, /* until the recording's channel is known: conclude() */
+        .llr = a->detector->scale * (double)logit + a->detector->offset,
         .gate = gate_window(a->logband, a->power, (size_t)a->shape->window_frames, a->shape->bands),
     };
     return ERR_OK;
@@ -393,15 +374,6 @@ int detection_is_narrow(const struct detection *d)
     return d->band_edge_hz > 0 && d->band_edge_hz < DETECT_NARROW_HZ;
 }
 
-/* Windows' logits become LLRs. */
-static void calibrate(struct analysis *a, const struct detection *d)
-{
-    const struct calibration *by =
-        detection_is_narrow(d) ? &a->detector->narrow : &a->detector->wide;
-    for (size_t i = 0; i < a->n_windows; i++)
-        a->windows[i].llr = by->scale * a->windows[i].llr + by->offset;
-}
-
 /* Means over the windows, weighted by speech; plain means where no speech was found. */
 static void pool(struct analysis *a, double *ret_llr, double *ret_gate)
 {
@@ -493,7 +465,6 @@ static void conclude(struct analysis *a, struct detection *d)
     d->speech_s = (double)speech_frames(&a->speech, 0, a->speech.count) / frames_per_s;
     d->band_edge_hz = quality_band_edge(&a->quality);
     d->scored = a->n_windows > 0;
-    calibrate(a, d);
     if (d->scored) {
         pool(a, &d->llr, &gate);
         d->p = detect_probability(d->llr, d->prior);

@@ -55,8 +55,7 @@ enum err_code detector_set_prior(struct detector *detector, double prior,
 /* How often this model was wrong on recordings like this one, as rates.h says. */
 json_t *detector_rates_json(const struct detector *detector, const struct detection *detection,
                             const struct media_info *media);
-/* Whether it came through a telephone or the like: such recordings have a calibration and rates of
- * their own. */
+/* Whether it came through a telephone or the like: such recordings have rates of their own. */
 int detection_is_narrow(const struct detection *detection);
 /* {name, sha256, isa}: what a result says about its model. Caller owns it. */
 json_t *detector_model_json(const struct detector *detector);

@@ -71,9 +71,9 @@ static void put_share(FILE *f, const char *name, struct rate r)
                r.n, 100 * r.lo, 100 * r.hi);
 }
 
-static void put_threshold(FILE *f, const struct eval_result *r)
+static void put_verdicts(FILE *f, const struct eval_result *r)
 {
-    fprintf(f, "\nAt the fixed threshold, LLR %.3f\n", r->params.threshold);
+    fputs("\nBy verdict\n", f);
     put_share(f, "FPR", r->counts.fpr);
     put_share(f, "FNR", r->counts.fnr);
     put_figure(f, "HTER", 100 * r->hter, "%.2f %%", "half of FPR + FNR");
@@ -82,7 +82,8 @@ static void put_threshold(FILE *f, const struct eval_result *r)
           f);
     if (r->counts.n_inconclusive == 0)
         return;
-    fputs("  With every scored file decided:\n", f);
+    fprintf(f, "  With every scored file decided at the threshold, LLR %.3f:\n",
+            r->params.threshold);
     put_share(f, "FPR", r->forced_fpr);
     put_share(f, "FNR", r->forced_fnr);
 }
@@ -117,7 +118,7 @@ enum err_code eval_report_text(const struct eval_result *r, FILE *f, struct err 
         fputc('\n', f);
     }
     put_summary(f, r);
-    put_threshold(f, r);
+    put_verdicts(f, r);
     int groups = 0;
     for (int i = 0; i < EVAL_BY_COUNT; i++)
         if (r->by[i].count > 0) {

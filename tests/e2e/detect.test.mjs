@@ -4,7 +4,7 @@ import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { ffmpeg, hasHuman, humanPrompt, jsonLines, scratch, sonde, syntheticSpeech, writeWav } from './support/sonde.mjs';
+import { ffmpeg, hasHuman, humanPrompt, jsonLines, scratch, sonde, syntheticSpeech, verdictOf, writeWav } from './support/sonde.mjs';
 
 const dir = scratch();
 const fake = syntheticSpeech(join(dir, 'fake.wav'));
@@ -13,10 +13,11 @@ const silence = writeWav(join(dir, 'silence.wav'), new Array(48000).fill(0));
 test('one JSON object per file with every promised key', () => {
   const { out, code } = sonde(['detect', '--json', fake, silence]);
   const [first, second] = jsonLines(out);
-  for (const key of ['file', 'sha256', 'verdict', 'p_synthetic', 'llr', 'threshold', 'reasons', 'duration_s', 'speech_s', 'timeline', 'synthetic_parts', 'media', 'prior', 'bytes', 'model'])
+  for (const key of ['file', 'sha256', 'verdict', 'p_synthetic', 'llr', 'threshold', 'human_below', 'synthetic_from', 'reasons', 'duration_s', 'speech_s', 'timeline', 'synthetic_parts', 'media', 'prior', 'bytes', 'model'])
     assert.ok(key in first, key);
   assert.equal(first.sha256, createHash('sha256').update(readFileSync(fake)).digest('hex'));
-  assert.equal(first.verdict, first.llr >= first.threshold ? 'synthetic' : 'human');
+  assert.ok(first.human_below < first.threshold && first.threshold < first.synthetic_from);
+  assert.equal(first.verdict, verdictOf(first.llr, first));
   assert.ok(first.p_synthetic >= 0.01 && first.p_synthetic <= 0.99);
   assert.ok(first.timeline.length > 1);
   assert.equal(first.timeline[0].start_s, 0);
@@ -24,7 +25,7 @@ test('one JSON object per file with every promised key', () => {
   assert.ok(first.synthetic_parts.length > 0 && first.synthetic_parts.every((p) => p.end_s > p.start_s && p.llr >= first.threshold));
   const channel = first.rates.find((r) => r.by === 'channel');
   assert.equal(channel.name, first.band_edge_hz < 4400 ? 'narrow band' : 'wide band');
-  for (const r of first.rates) assert.ok(r.false_alarm_low < r.false_alarm && r.false_alarm < r.false_alarm_high && r.human >= 20, JSON.stringify(r));
+  for (const r of first.rates) assert.ok(r.false_alarm_low <= r.false_alarm && r.false_alarm < r.false_alarm_high && r.human >= 20, JSON.stringify(r));
   assert.equal(second.verdict, 'inconclusive');
   assert.equal(second.reasons[0].code, 'no_speech');
   assert.equal(second.llr, null);
@@ -46,7 +47,9 @@ test('a person reads a table with the rates of the threshold below', () => {
   assert.match(out, /inconclusive .*silence\.wav\n +no speech was found/);
   assert.match(out, /failed .*missing\.wav\n +cannot open: No such file or directory \(check the path\)/);
   assert.match(out, /3 recordings: \d human, \d synthetic, 1 inconclusive, 1 failed/);
+  assert.match(out, /Synthetic from LLR \+\d\.\d\d on, human below -\d\.\d\d;/);
   assert.match(out, /calls \d+ % of human speech synthetic and misses \d+ % of synthetic speech/);
+  assert.match(out, /Too close to call are \d+ % of human and \d+ % of synthetic speech/);
 });
 
 test('CSV quotes what spreadsheets would take for formulas', () => {

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { descendants, ffmpeg, hasHuman, humanPrompt, jsonLines, program, scratch, sonde, spawn, syntheticSpeech, writeWav } from './support/sonde.mjs';
+import { descendants, ffmpeg, hasHuman, humanPrompt, jsonLines, program, scratch, sonde, spawn, syntheticSpeech, verdictOf, writeWav } from './support/sonde.mjs';
 
 const dir = scratch();
 const fake = syntheticSpeech(join(dir, 'fake.wav'));
@@ -15,7 +15,7 @@ function checkPanel(answer) {
   for (const row of rows) {
     assert.deepEqual(Object.keys(row), ['variant', 'llr', 'p_synthetic', 'verdict', 'error']);
     assert.equal(row.error, null);
-    assert.equal(row.verdict, row.llr >= answer.threshold ? 'synthetic' : 'human');
+    assert.equal(row.verdict, verdictOf(row.llr, answer));
     assert.ok(row.p_synthetic >= 0.01 && row.p_synthetic <= 0.99);
   }
   assert.equal(rows[0].llr, answer.llr);

@@ -28,6 +28,10 @@ export function sonde(args, { input, env, cwd, timeout = 60_000, command = progr
 
 export const jsonLines = (text) => text.split('\n').filter(Boolean).map((line) => JSON.parse(line));
 
+// The verdict that an LLR gets where no other reason decides.
+export const verdictOf = (llr, { human_below, synthetic_from }) =>
+  llr >= synthetic_from ? 'synthetic' : llr < human_below ? 'human' : 'inconclusive';
+
 export function ffmpeg(...args) {
   execFileSync('ffmpeg', ['-v', 'error', '-y', ...args], { stdio: ['ignore', 'ignore', 'pipe'] });
 }

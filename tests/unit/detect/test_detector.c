@@ -235,36 +235,6 @@ static struct detection judged_by(const char *const *more, const float *x, size_
     return found;
 }
 
-static double llr_by(const char *const *more, const float *x, size_t n, int narrow)
-{
-    struct detection d = judged_by(more, x, n);
-    double llr = d.llr;
-    assert_int_equal(detection_is_narrow(&d), narrow);
-    detection_done(&d);
-    return llr;
-}
-
-static void narrow_band_has_a_calibration_of_its_own(void **state)
-{
-    (void)state;
-    size_t n = 6 * RATE;
-    static const char *const none[] = {NULL};
-    static const char *const own[] = {"narrow_llr_scale", "0.5", "narrow_llr_offset", "3", NULL};
-    float *x = make_sound(n);
-    assert_true(llr_by(own, x, n, 0) == llr_by(none, x, n, 0));
-    /* As a telephone leaves it: 8 kHz, nothing above 4 kHz. */
-    float *low = calloc(n, sizeof *low);
-    for (size_t i = 64; i + 64 < n; i++)
-        for (int k = -64; k <= 64; k++) {
-            double t = M_PI * k * 3400 * 2 / RATE, window = 0.5 + 0.5 * cos(M_PI * k / 65);
-            low[i] +=
-                (float)(window * (k ? sin(t) / t : 1) * 3400 * 2 / RATE * x[(size_t)((long)i + k)]);
-        }
-    assert_true(fabs(llr_by(own, low, n, 1) - (0.5 * llr_by(none, low, n, 1) + 3)) < 1e-9);
-    free(low);
-    free(x);
-}
-
 static const struct reason *borderline(const struct detection *d)
 {
     for (size_t i = 0; i < d->n_reasons; i++)
@@ -320,7 +290,6 @@ int main(void)
         cmocka_unit_test(too_little_speech_is_inconclusive),
         cmocka_unit_test(threads_give_the_same_bits),
         cmocka_unit_test(between_the_limits_there_is_no_verdict),
-        cmocka_unit_test(narrow_band_has_a_calibration_of_its_own),
         cmocka_unit_test(parts_are_disjoint_runs_above_the_threshold),
         cmocka_unit_test(probability_follows_bayes_within_its_bounds),
     };
