@@ -23,6 +23,7 @@ from .second import Clips
 
 # Verdicts begin where, of training's clips judged without their sources, so many human ones lie above and so many synthetic ones below.
 FALSE_ALARMS, MISSES = 0.04, 0.10
+GAP_FROM_S, GAP_CLOSES_S = 3.0, 12.0  # of speech: training's clips, and four of them; the limits draw near to each other between (docs/adr/0009)
 TEMPLATE = Path(__file__).parent / "card.md.in"
 
 
@@ -43,8 +44,8 @@ def four(human: np.ndarray, synthetic: np.ndarray) -> tuple[str, str, str, str]:
     return percent(f["eer"]), f"{f['auc']:.3f}", f"{f['cllr']:.3f}", f"{f['min_cllr']:.3f}"
 
 
-def measured_by(program: Path, weights: Path, paths: list[str]) -> np.ndarray:
-    """Mean window logits as the program itself arrives at them, from file to score.
+def measured_by(program: Path, weights: Path, paths: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Mean window logits as the program itself arrives at them, from file to score, and seconds of speech.
 
     Its decoders and its resampler are not those of training. What they change
     is small, but a threshold should be set on what users will see.
@@ -54,7 +55,7 @@ def measured_by(program: Path, weights: Path, paths: list[str]) -> np.ndarray:
     command = [str(program), "detect", "--json", "--jobs", "1", "--model", str(weights), *paths]
     lines = subprocess.run(command, capture_output=True, text=True).stdout.splitlines()
     found = {r["file"]: r for r in map(json.loads, filter(None, lines))}
-    return np.array([(found[p]["llr"] - offset) / scale for p in paths])
+    return np.array([(found[p]["llr"] - offset) / scale for p in paths]), np.array([found[p]["speech_s"] for p in paths])
 
 
 class Results:
@@ -72,9 +73,9 @@ class Results:
         if program:
             with tempfile.NamedTemporaryFile(suffix=".safetensors") as plain:
                 safetensors.save(Path(plain.name), tensors_of(net, second), {**shape(second), "name": "uncalibrated", "llr_scale": "1", "llr_offset": "0", "threshold_llr": "0"})
-                raw = measured_by(program, Path(plain.name), [str(root / c.path) for c in self.clips])
+                raw, speech = measured_by(program, Path(plain.name), [str(root / c.path) for c in self.clips])
         else:
-            raw = self.scores()
+            raw, speech = self.scores(), cache.length[self.members] / data.RATE
         fitted = evaluate.split(fold["scores"], fold["label"]) if fold else evaluate.split(raw, self.label)
         self.scale, self.offset = evaluate.calibrate(*fitted)
         if self.scale <= 0:
@@ -82,6 +83,8 @@ class Results:
         self.llr = self.scale * raw + self.offset
         self.human, self.synthetic = evaluate.split(self.llr, self.label)
         self.figures = evaluate.figures(self.human, self.synthetic, True)
+        gap = np.log(GAP_CLOSES_S / np.maximum(speech, 0.1)) / np.log(GAP_CLOSES_S / GAP_FROM_S)
+        self.gap = np.clip(gap, 0, 1)  # how open it is for each clip
         self.threshold = self.human_below = self.synthetic_from = self.scale * evaluate.eer(*fitted)[1] + self.offset
         if fold:
             human, synthetic = (self.scale * v + self.offset for v in fitted)
@@ -107,9 +110,9 @@ class Results:
 
     def verdicts(self, label: int) -> tuple[int, int]:
         """Clips of a label with the other's verdict, and those with none because their score is too close to call."""
-        scores = self.synthetic if label else self.human
-        wrong = scores < self.human_below if label else scores >= self.synthetic_from
-        return int(wrong.sum()), int(((scores >= self.human_below) & (scores < self.synthetic_from)).sum())
+        off, gap = (v[self.label == label] for v in (self.llr - self.threshold, self.gap))
+        human, synthetic = off < gap * (self.human_below - self.threshold), off >= gap * (self.synthetic_from - self.threshold)
+        return int((human if label else synthetic).sum()), int((~human & ~synthetic).sum())
 
     def limits(self) -> str:
         """The paragraph of the card on where verdicts begin."""
@@ -120,7 +123,7 @@ class Results:
         span = lambda k, n: "{} to {}".format(*map(percent, evaluate.wilson(k, n)))  # noqa: E731
         return (
             f"**Verdicts** leave room around it: human below {self.human_below:+.3f}, synthetic from {self.synthetic_from:+.3f} on, and none between (reason\n"
-            f"`borderline`). The limits are where {100 * FALSE_ALARMS:g} % of training's human clips lie above and {100 * MISSES:g} % of its synthetic ones below. On `valid`\n"
+            f"`borderline`). The limits are where {100 * FALSE_ALARMS:g} % of training's human clips lie above and {100 * MISSES:g} % of its synthetic ones below; from {GAP_FROM_S:g} s of speech on\nthey draw near to the threshold, which they reach at {GAP_CLOSES_S:g} s (docs/adr/0009-two-limits.md). On `valid`\n"
             f"**{false} of {nh} human clips are called synthetic ({percent(false / nh)}, {span(false, nh)}) and {missed} of {ns} synthetic ones human\n"
             f"({percent(missed / ns)}, {span(missed, ns)})**; {open_human} ({percent(open_human / nh)}) and {open_synthetic} ({percent(open_synthetic / ns)}) are left open."
         )
@@ -260,7 +263,7 @@ def export(args: argparse.Namespace) -> None:
     metadata = {
         **shape(second), "name": args.name,
         "llr_scale": f"{results.scale:.9g}", "llr_offset": f"{results.offset:.9g}", "threshold_llr": f"{results.threshold:.9g}",
-        "human_below_llr": f"{results.human_below:.9g}", "synthetic_from_llr": f"{results.synthetic_from:.9g}",
+        "human_below_llr": f"{results.human_below:.9g}", "synthetic_from_llr": f"{results.synthetic_from:.9g}", "gap_from_s": f"{GAP_FROM_S:g}", "gap_closes_s": f"{GAP_CLOSES_S:g}",
         "calibration": "logistic regression, equal class weights, " + ("on training clips judged without their sources" if "out_of_fold" in saved else "on the evaluation set"),
         "eval_set": args.set_name, "eval_eer": f"{f['eer']:.5f}", "eval_auc": f"{f['auc']:.5f}", "eval_cllr": f"{f['cllr']:.5f}", "eval_min_cllr": f"{f['min_cllr']:.5f}",
         "eval_n_bonafide": str(nh), "eval_n_spoof": str(ns),

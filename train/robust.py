@@ -4,8 +4,8 @@
 
 The program itself scores the clips of `valid`, plain and through the changes of `sonde detect
 --stability` (codecs, a telephone line, noise, trimming), then a room and short excerpts that are
-made here. Nothing is fitted: the limits are the model's, so the last columns show what a
-change does to its verdicts, and the EER what it does to the order of the scores alone.
+made here. Nothing is fitted: the last columns are the program's verdicts, the EER shows what a
+change does to the order of the scores alone.
 """
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ def detect(args: argparse.Namespace, paths: list[str], *more: str) -> dict[str, 
     return {r["file"]: r for r in map(json.loads, filter(None, subprocess.run(command, capture_output=True, text=True).stdout.splitlines()))}
 
 
-def scores(args: argparse.Namespace, paths: list[str]) -> tuple[dict[str, list[float | None]], float, float]:
-    """LLR by change and clip, None where the program gives none; and the limits of its verdicts."""
+def answers(args: argparse.Namespace, paths: list[str]) -> dict[str, list[dict]]:
+    """What the program says by change and clip: its `llr`, perhaps None, and `verdict`."""
     found = detect(args, paths, "--stability")
-    rows = [{r["variant"]: r["llr"] for r in (found[p].get("stability") or {}).get("rows", [])} for p in paths]
-    out = {name: [r.get(name) for r in rows] for name in NAMES if any(name in r for r in rows)}
+    rows = [{r["variant"]: r for r in (found[p].get("stability") or {}).get("rows", [])} for p in paths]
+    out = {name: [r.get(name, {}) for r in rows] for name in NAMES if any(name in r for r in rows)}
     with tempfile.TemporaryDirectory() as folder:
         import soundfile
 
@@ -60,8 +60,8 @@ def scores(args: argparse.Namespace, paths: list[str]) -> tuple[dict[str, list[f
             for n, (path, file) in enumerate(zip(paths, files)):
                 soundfile.write(file, change(np.random.default_rng(n), data.decode(path) / 32768), data.RATE)
             changed = detect(args, files)
-            out[name] = [changed[f]["llr"] for f in files]
-    return out, *next((r["human_below"], r["synthetic_from"]) for r in found.values() if "synthetic_from" in r)
+            out[name] = [changed[f] for f in files]
+    return out
 
 
 def main() -> None:
@@ -75,15 +75,18 @@ def main() -> None:
     clips = [c for c in data.read_set(args.set) if c.split == "valid"][:: args.every]
     label, kind = np.array([c.spoof for c in clips]), np.array([c.kind for c in clips])
     kinds = sorted(set(kind[label == 1]))
-    by_change, below, start = scores(args, [str(data.root_of(args.set) / c.path) for c in clips])
-    print(export.row("change", "EER", "AUC", "Cllr", "minCllr", *kinds, "human called synthetic", "synthetic called human", "left open"))
+    by_change = answers(args, [str(data.root_of(args.set) / c.path) for c in clips])
+    print(export.row("change", "EER", "AUC", "Cllr", "minCllr", *kinds, "human called synthetic", "synthetic called human", "without a verdict"))
     print("|" + "---|" * (8 + len(kinds)))
-    for name, values in by_change.items():
-        llr = np.array([np.nan if v is None else v for v in values])
-        human, synthetic = evaluate.split(llr[~np.isnan(llr)], label[~np.isnan(llr)])
-        each = [llr[(kind == k) & ~np.isnan(llr) & (label == 1)] for k in kinds]
+    for name, found in by_change.items():
+        llr = np.array([np.nan if r.get("llr") is None else r["llr"] for r in found])
+        scored = ~np.isnan(llr)
+        verdict = np.array([r.get("verdict") for r in found])
+        share = lambda which, said: export.percent(float((verdict[scored & (label == which)] == said).mean()))  # noqa: E731
+        human, synthetic = evaluate.split(llr[scored], label[scored])
+        each = [llr[(kind == k) & scored & (label == 1)] for k in kinds]
         rates = [export.percent(evaluate.eer(human, e)[0]) if len(e) else "-" for e in each]
-        print(export.row(NAMES[name], *export.four(human, synthetic), *rates, *(export.percent(float(v.mean())) for v in (human >= start, synthetic < below)), " and ".join(export.percent(float(((v >= below) & (v < start)).mean())) for v in (human, synthetic))))
+        print(export.row(NAMES[name], *export.four(human, synthetic), *rates, share(0, "synthetic"), share(1, "human"), f"{share(0, 'inconclusive')} and {share(1, 'inconclusive')}"))
 
 
 if __name__ == "__main__":

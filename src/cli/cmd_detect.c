@@ -1,5 +1,6 @@
 /* `sonde detect`: judge files, folders and standard input; print a table, CSV or JSON lines. */
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -137,11 +138,14 @@ static void print_footer(const struct output *out)
     size_t files = t->human + t->synthetic + t->inconclusive + t->failed;
     printf("\n%zu recording%s: %zu human, %zu synthetic, %zu inconclusive, %zu failed\n", files,
            files == 1 ? "" : "s", t->human, t->synthetic, t->inconclusive, t->failed);
-    double below, from;
-    detector_limits(out->detector, &below, &from);
+    double below, from, long_below, long_from;
+    detector_limits(out->detector, 0, &below, &from);
+    detector_limits(out->detector, HUGE_VAL, &long_below, &long_from);
     printf("Synthetic from LLR %+.2f on", from);
     if (below < from)
         printf(", human below %+.2f", below);
+    if (long_from < from)
+        printf(", with much speech from and below %+.2f", long_from);
     printf("; the percentage assumes that %.0f %% of recordings are synthetic.\n",
            100 * detector_prior(out->detector));
     if (!fpr || !fnr) {

@@ -31,8 +31,9 @@ struct detector {
     struct nn_model *model;
     double scale, offset; /* LLR = scale * logit + offset */
     double threshold, prior;
-    double human_below, synthetic_from; /* no verdict between them; around the threshold */
-    struct rates *rates;                /* NULL: the model states none */
+    double human_below, synthetic_from; /* around the threshold: no verdict between them */
+    double gap_from_s, gap_closes_s; /* speech from which they draw near, and at which they meet */
+    struct rates *rates;             /* NULL: the model states none */
 };
 
 struct analysis {
@@ -82,6 +83,13 @@ static enum err_code read_limits(struct detector *d, struct err *err)
         rc = meta_number(d->model, "human_below_llr", -50, d->threshold, &d->human_below, err);
     if (rc == ERR_OK && nn_model_meta(d->model, "synthetic_from_llr"))
         rc = meta_number(d->model, "synthetic_from_llr", d->threshold, 50, &d->synthetic_from, err);
+    d->gap_from_s = INFINITY;
+    if (rc != ERR_OK || !nn_model_meta(d->model, "gap_from_s"))
+        return rc;
+    rc = meta_number(d->model, "gap_from_s", 0.1, 1e4, &d->gap_from_s, err);
+    if (rc == ERR_OK)
+        rc =
+            meta_number(d->model, "gap_closes_s", 1.01 * d->gap_from_s, 1e5, &d->gap_closes_s, err);
     return rc;
 }
 
@@ -140,10 +148,14 @@ double detector_threshold(const struct detector *d)
     return d->threshold;
 }
 
-void detector_limits(const struct detector *d, double *ret_human_below, double *ret_synthetic_from)
+void detector_limits(const struct detector *d, double speech_s, double *ret_human_below,
+                     double *ret_synthetic_from)
 {
-    *ret_human_below = d->human_below;
-    *ret_synthetic_from = d->synthetic_from;
+    double open = 1;
+    if (speech_s > d->gap_from_s)
+        open = fmax(0, log(d->gap_closes_s / speech_s) / log(d->gap_closes_s / d->gap_from_s));
+    *ret_human_below = d->threshold - open * (d->threshold - d->human_below);
+    *ret_synthetic_from = d->threshold + open * (d->synthetic_from - d->threshold);
 }
 
 double detector_prior(const struct detector *d)
@@ -459,8 +471,6 @@ static void conclude(struct analysis *a, struct detection *d)
     double frames_per_s = (double)a->shape->sample_rate / a->shape->frame_hop, gate = 0;
     d->prior = detector->prior;
     d->threshold = detector->threshold;
-    d->human_below = detector->human_below;
-    d->synthetic_from = detector->synthetic_from;
     d->duration_s = (double)(a->first + a->held) / a->shape->sample_rate;
     d->speech_s = (double)speech_frames(&a->speech, 0, a->speech.count) / frames_per_s;
     d->band_edge_hz = quality_band_edge(&a->quality);
@@ -475,6 +485,7 @@ static void conclude(struct analysis *a, struct detection *d)
     d->n_timeline = d->scored ? a->n_windows : 0;
     a->cap_windows = 0;
     add_parts_reason(d);
+    detector_limits(detector, d->speech_s, &d->human_below, &d->synthetic_from);
     add_borderline_reason(d);
 }
 

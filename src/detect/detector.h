@@ -44,8 +44,9 @@ struct detector *detector_free(struct detector *detector);
 const struct nn_model *detector_model(const struct detector *detector);
 /* On the LLR: where both kinds of error are alike. */
 double detector_threshold(const struct detector *detector);
-/* Verdicts on the LLR: human below the one, synthetic from the other on, none between. */
-void detector_limits(const struct detector *detector, double *ret_human_below,
+/* Verdicts on the LLR of a recording with so many seconds of speech: human below the one, synthetic
+ * from the other on, none between. The more speech, the nearer the threshold they are. */
+void detector_limits(const struct detector *detector, double speech_s, double *ret_human_below,
                      double *ret_synthetic_from);
 double detector_prior(const struct detector *detector);
 /* Another prior, 0.001 .. 0.999, for the probabilities; LLR and verdict do not depend on it. Only

@@ -16,7 +16,7 @@ test('one JSON object per file with every promised key', () => {
   for (const key of ['file', 'sha256', 'verdict', 'p_synthetic', 'llr', 'threshold', 'human_below', 'synthetic_from', 'reasons', 'duration_s', 'speech_s', 'timeline', 'synthetic_parts', 'media', 'prior', 'bytes', 'model'])
     assert.ok(key in first, key);
   assert.equal(first.sha256, createHash('sha256').update(readFileSync(fake)).digest('hex'));
-  assert.ok(first.human_below < first.threshold && first.threshold < first.synthetic_from);
+  assert.ok(first.human_below <= first.threshold && first.threshold <= first.synthetic_from);
   assert.equal(first.verdict, verdictOf(first.llr, first));
   assert.ok(first.p_synthetic >= 0.01 && first.p_synthetic <= 0.99);
   assert.ok(first.timeline.length > 1);
@@ -47,7 +47,7 @@ test('a person reads a table with the rates of the threshold below', () => {
   assert.match(out, /inconclusive .*silence\.wav\n +no speech was found/);
   assert.match(out, /failed .*missing\.wav\n +cannot open: No such file or directory \(check the path\)/);
   assert.match(out, /3 recordings: \d human, \d synthetic, 1 inconclusive, 1 failed/);
-  assert.match(out, /Synthetic from LLR \+\d\.\d\d on, human below -\d\.\d\d;/);
+  assert.match(out, /Synthetic from LLR \+\d\.\d\d on, human below -\d\.\d\d, with much speech from and below -\d\.\d\d;/);
   assert.match(out, /calls \d+ % of human speech synthetic and misses \d+ % of synthetic speech/);
   assert.match(out, /Too close to call are \d+ % of human and \d+ % of synthetic speech/);
 });

@@ -272,6 +272,23 @@ static void between_the_limits_there_is_no_verdict(void **state)
         }
         detection_done(&d);
     }
+    /* The more speech, the narrower the gap: half as wide at the mean of the logarithms. */
+    for (int closes = 2; closes <= 200; closes *= 10) {
+        char end[16];
+        snprintf(end, sizeof end, "%d", closes);
+        const char *const more[] = {
+            "llr_scale",  "0.001", "llr_offset",         "4", "human_below_llr", "-9",
+            "gap_from_s", "1",     "synthetic_from_llr", "9", "gap_closes_s",    end,
+            NULL};
+        struct detection d = judged_by(more, x, n);
+        double open = fmax(0, 1 - log(d.speech_s) / log(closes));
+        assert_true(d.speech_s > 2 && fabs(d.synthetic_from - 9 * open) < 1e-9 &&
+                    fabs(d.human_below + 9 * open) < 1e-9);
+        assert_int_equal(d.verdict,
+                         d.llr < d.synthetic_from ? VERDICT_INCONCLUSIVE : VERDICT_SYNTHETIC);
+        assert_int_equal(d.verdict, closes > 2 ? VERDICT_INCONCLUSIVE : VERDICT_SYNTHETIC);
+        detection_done(&d);
+    }
     /* Too little speech is the better reason. */
     const char *const near[] = {"llr_scale", "0.001", "human_below_llr", "-9", "synthetic_from_llr",
                                 "9",         NULL};

@@ -8,7 +8,7 @@
 
 #include "nn/nn.h"
 
-#define TINY_META_MAX    24
+#define TINY_META_MAX    32
 #define TINY_TENSORS_MAX 256
 
 struct tiny_meta {
