@@ -94,7 +94,7 @@ SONDE_API const char *sonde_verdict_name(enum sonde_verdict verdict); /* "human"
 /* NAN when there was nothing to score (no speech). */
 SONDE_API double sonde_result_p_synthetic(const sonde_result *result);
 SONDE_API double sonde_result_llr(const sonde_result *result);
-SONDE_API double sonde_result_threshold(const sonde_result *result); /* on the llr: errors are alike */
+SONDE_API double sonde_result_threshold(const sonde_result *result); /* on the llr */
 SONDE_API double sonde_result_prior(const sonde_result *result);
 SONDE_API double sonde_result_duration(const sonde_result *result); /* seconds */
 SONDE_API double sonde_result_speech(const sonde_result *result);   /* seconds */

@@ -97,9 +97,9 @@ static void a_stream_and_a_file_give_the_same_answer(void **state)
     assert_true(isfinite(sonde_result_llr(filed)));
     assert_true(fabs(sonde_result_duration(filed) - 5.0) < 1e-9);
     assert_true(sonde_result_speech(filed) > 1.5);
-    assert_true(strcmp(sonde_verdict_name(sonde_result_verdict(filed)),
-                       sonde_result_llr(filed) >= sonde_result_threshold(filed) ? "human"
-                                                                                : "synthetic"));
+    assert_true(
+        strcmp(sonde_verdict_name(sonde_result_verdict(filed)),
+               sonde_result_llr(filed) >= sonde_result_threshold(filed) ? "human" : "synthetic"));
     struct sonde_window w;
     assert_int_equal(sonde_result_window(filed, 0, &w), 1);
     assert_true(w.start == 0 && w.p_synthetic >= 0.01 && w.p_synthetic <= 0.99);
