@@ -221,9 +221,9 @@ const struct command command_eval = {
         "relative to it. A folder holds bonafide/ and spoof/ with recordings below them.\n"
         "\n"
         "EER, AUC and Cllr use every file that has a score. The false-alarm rate (human called\n"
-        "synthetic) and the miss rate (synthetic called human) hold at the model's fixed "
-        "threshold,\n"
-        "over the files that got a verdict, with 95 % Wilson intervals.\n"
+        "synthetic) and the miss rate (synthetic called human) are those of the files that got a\n"
+        "verdict, with 95 % Wilson intervals; where some got none, also those of the fixed "
+        "threshold.\n"
         "\n"
         "Exit code: 0 measured; 2 wrong usage or manifest; 3 some files failed.\n",
     .options = rows,

@@ -36,7 +36,7 @@ struct eval_item {
 
 struct eval_params {
     const char *title; /* shown by the reports; NULL: none */
-    double threshold;  /* the detector's fixed threshold: llr >= threshold is synthetic */
+    double threshold;  /* the detector's fixed one: for the rates with every scored file decided */
     double prior;      /* P(synthetic) that `p` was computed with, in (0, 1) */
     struct dcf_params dcf;
 };

@@ -97,12 +97,10 @@ export const en = {
     evidence: "Evidence to weigh, not proof. Look at where, at how stable the answer is, and at what else you know.",
     scoreOnly: "The score is shown for completeness; with this little to go by it supports no verdict.",
     scale: {
-      title: "Strength of evidence",
       label: (llr: number, below: number, from: number) =>
         `Log-likelihood ratio ${signed("en", llr)}; the verdict is human below ${signed("en", below)} and synthetic from ${signed("en", from)} on.`,
       human: "speaks for human",
       synthetic: "speaks for synthetic",
-      threshold: "threshold",
       here: "LLR",
     },
     queued: "Waiting in the queue",
@@ -266,7 +264,7 @@ export const en = {
     ],
     figuresHeading: "How often it is wrong",
     figures: (humans: number, synthetics: number) =>
-      `Measured on ${number("en", humans)} human and ${number("en", synthetics)} synthetic recordings from sources that training had nothing of, at the fixed threshold. The choice of settings looked at these recordings, so expect somewhat worse on yours.`,
+      `Measured on ${number("en", humans)} human and ${number("en", synthetics)} synthetic recordings from sources that training had nothing of, at the fixed limits. The choice of settings looked at these recordings, so expect somewhat worse on yours.`,
     noFigures: "The model's figures could not be loaded.",
     falseAlarms: "Human recordings called synthetic",
     misses: "Synthetic recordings called human",
