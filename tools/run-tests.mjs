@@ -86,10 +86,13 @@ function record(label, result, points) {
   }
 }
 
-async function check(label, command, options) {
+// A program that prints no points is one.
+const asOne = (name, result) => [{ name, skip: null, ok: result.code === 0 }];
+
+async function check(label, command) {
   if (!only.test(label)) return;
-  const result = await run(command, options);
-  record(label, result, [{ name: label, skip: null, ok: result.code === 0 }]);
+  const result = await run(command);
+  record(label, result, asOne(label, result));
 }
 
 // Sanitizers end the program at the first finding.
@@ -143,48 +146,52 @@ function mesonSelection(build) {
 // Those that measure time or use all processors themselves, and are not to be disturbed.
 const alone = /^(os_parallel|nn_model|media_service|http_)/;
 
-// Two at a time, first those that need no server, so that the servers start meanwhile.
+// Three at a time, so that two processors are busy though most tests wait now and then: two hands take from the front of
+// the list, one from its end. Those that wait most belong in front, those that work all the time at the end.
+async function sideBySide(list, one) {
+  const left = [...list];
+  const hand = async (take) => { for (let next = take(); next; next = take()) await one(next); };
+  await Promise.all([hand(() => left.shift()), hand(() => left.shift()), hand(() => left.pop())]);
+}
+
 async function mesonTests(build) {
   const tests = mesonSelection(build);
   if (tests.some(onServers)) needServers();
   const one = async (test) => {
     const env = { ...test.env, CMOCKA_MESSAGE_OUTPUT: 'TAP', ...sanitizer(build), ...(onServers(test) ? await needServers() : {}) };
     const result = await run(test.cmd, { env, timeout: test.timeout * (/tsan/.test(build) ? 10 : /asan/.test(build) ? 4 : 1) });
-    record(test.label, result, test.protocol === 'tap' ? tapPoints(result.out)
-      : [{ name: test.name, skip: null, ok: result.code === 0 }]);
+    record(test.label, result, test.protocol === 'tap' ? tapPoints(result.out) : asOne(test.name, result));
   };
-  const together = tests.filter((test) => !alone.test(test.name)).sort((a, b) => onServers(a) - onServers(b) || b.timeout - a.timeout);
-  const worker = async () => { for (let test = together.shift(); test; test = together.shift()) await one(test); };
-  await Promise.all([worker(), worker()]);
+  const together = tests.filter((test) => !alone.test(test.name)).sort((a, b) => b.timeout - a.timeout);
+  await sideBySide([...together.filter(onServers), ...together.filter((test) => !onServers(test)).reverse()], one);
   for (const test of tests.filter((t) => alone.test(t.name))) await one(test);
 }
 
-// atOnce: how many files of the folder run side by side; most of them wait more than they work. Those of
-// tests/fault run alone: they look at what a killed process leaves, and at idle processors.
-async function nodeTests(build, folder, atOnce = 1) {
+// --- programs that node runs: { label, tap, run }
+
+function nodeTests(build, folder) {
   const dir = join(root, 'tests', folder);
-  if (!existsSync(dir)) return;
-  const files = readdirSync(dir).filter((f) => f.endsWith('.test.mjs')).sort();
-  const worker = async () => {
-    for (let file = files.shift(); file; file = files.shift()) {
-      const isLong = file.endsWith('.long.test.mjs');
-      if (isLong && !long) continue;
-      const label = `${build}/${folder}/${file}`;
-      if (!only.test(label)) continue;
-      const result = await run(['node', '--test', '--test-reporter=tap', join(dir, file)],
-        { env: { SONDE_BUILD: join(root, build), SONDE_SOURCE: root, ...sanitizer(build) }, timeout: isLong ? 3600 : 600 });
-      record(label, result, tapPoints(result.out));
-    }
-  };
-  await Promise.all(Array.from({ length: atOnce }, worker));
+  if (!existsSync(dir)) return [];
+  const env = { SONDE_BUILD: join(root, build), SONDE_SOURCE: root, ...sanitizer(build) };
+  return readdirSync(dir).filter((f) => f.endsWith('.test.mjs') && (long || !isLong(f))).sort().map((file) => ({ label: `${build}/${folder}/${file}`, tap: true,
+    run: () => run(['node', '--test', '--test-reporter=tap', join(dir, file)], { env, timeout: isLong(file) ? 3600 : 600 }) }));
 }
+const isLong = (file) => file.endsWith('.long.test.mjs');
 
 // The page's own: its types, and the tests of its logic. The build has installed what they need.
-async function pageTests() {
-  await check('web/types', ['npm', 'run', '--silent', 'check'], { cwd: join(root, 'web') });
-  if (!only.test('web/tests')) return;
-  const result = await run(['npm', 'test', '--silent', '--', '--reporter=tap-flat'], { cwd: join(root, 'web'), timeout: 120 });
-  record('web/tests', result, tapPoints(result.out));
+const pageTests = [['types', false, 'run', '--silent', 'check'], ['tests', true, 'test', '--silent', '--', '--reporter=tap-flat']]
+  .map(([name, tap, ...args]) => ({ label: `web/${name}`, tap, run: () => run(['npm', ...args], { cwd: join(root, 'web'), timeout: 120 }) }));
+
+// They take a minute or so, and begin, lest one of them is left running by itself at the end.
+const lasting = /e2e\/(doctor-servers|hostile|roles|secrets)|fault\/cluster|api\/events/;
+// Those that ask how fast a process ends; and the long ones, which fill the machine by themselves.
+const undisturbed = (job) => /fault\/processes/.test(job.label) || isLong(job.label);
+
+async function programs(jobs) {
+  const one = async (job) => { const result = await job.run(); record(job.label, result, job.tap ? tapPoints(result.out) : asOne(job.label, result)); };
+  const wanted = jobs.filter((job) => only.test(job.label)).sort((a, b) => lasting.test(b.label) - lasting.test(a.label));
+  await sideBySide(wanted.filter((job) => !undisturbed(job)), one);
+  for (const job of wanted.filter(undisturbed)) await one(job);
 }
 
 const times = [];
@@ -200,11 +207,9 @@ await part('build', () => mesonTests('build'));
 await part('build-asan', () => mesonTests('build-asan'));
 if (long) await part('build-tsan', () => mesonTests('build-tsan'));
 await part('stopping servers', () => stopServers());
-await part('web', pageTests);
-for (const folder of ['e2e', 'api', 'browser']) await part(folder, () => nodeTests('build', folder, 2));
-await part('fault', () => nodeTests('build', 'fault'));
-await part('api under asan', () => nodeTests('build-asan', 'api', 2));
-if (long) await part('api under tsan', () => nodeTests('build-tsan', 'api', 2));
+// The browser works most of the time, so its tests are at the end.
+await part('programs', () => programs([...nodeTests('build', 'fault'), ...nodeTests('build', 'e2e'), ...nodeTests('build', 'api'),
+  ...nodeTests('build-asan', 'api'), ...(long ? nodeTests('build-tsan', 'api') : []), ...pageTests, ...nodeTests('build', 'browser')]));
 
 for (const skip of skips) console.log(`SKIPPED ${skip}`);
 for (const failure of failures) console.log(`FAILED  ${failure}`);

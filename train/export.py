@@ -223,7 +223,8 @@ def shape(second: model.Detail | None = None) -> dict[str, str]:
 SECOND = """\
 A second network looks at {count:,} numbers of each window (train/detail.py): fine structure of the long-term spectrum, how
 line-like bands are, how they pulse together within 25 ms, spreads and steps of the first one's input, two-dimensional modulation
-spectra of three pictures of levels, and which small steps stand side by side in them. {nets} small networks of
+spectra of three pictures of levels, and which small steps stand side by side in them; all but the first two both where it is loud and where
+it is quiet, 17 to 43 dB below the loudest twentieth. {nets} small networks of
 two hidden layers ({hidden[0]}, {hidden[1]}), averaged, give a logit that is added with weight {weight:g}. Of the rows that they were trained on,
 seven in ten come from {gentle:,} gentle draws: clips as they are or through codecs, a quarter cut to 1.2 to 3.5 s, six in ten played up to 8 % faster or
 slower; one in ten comes from {noisy:,} draws in noise of 5 to 20 dB, the others from {rough:,} changed like those above.
@@ -301,7 +302,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("set", type=Path, help="manifest.tsv, or a folder with bonafide/ and spoof/")
     p.add_argument("checkpoint", type=Path)
     p.add_argument("out", type=Path, help="NAME.safetensors; the card goes beside it as NAME.md")
-    p.add_argument("--name", default="sonde-5")
+    p.add_argument("--name", default="sonde-6")
     p.add_argument("--set-name", default="valid", help="what the model file calls the evaluation set")
     p.add_argument("--cache", type=Path, default=Path("~/.cache/sonde-train").expanduser())
     p.add_argument("--program", type=Path, help="sonde; figures, calibration and threshold then come from its own scores")

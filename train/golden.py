@@ -39,10 +39,21 @@ def detail_again(wave: np.ndarray) -> np.ndarray:
         power = spectrum.abs().square()
         return power + power.mean() * 1e-8 + 1e-12
 
-    def moments(values: torch.Tensor, level: torch.Tensor, skip: int = 0) -> torch.Tensor:
-        chosen = level > level.quantile(0.95) - 3.5
-        share = 1.0 / chosen.sum()
-        off = values[chosen[skip:]]
+    middle = powers(256, 64)
+    level = (middle[:, 2:56].mean(1) + 0.3 * middle[:, 56:].mean(1)).log()
+    below = level.quantile(0.95) - level
+    still = (below >= 4) & (below < 10)
+
+    def chosen(level: torch.Tensor, kind: int, size: int, hop: int) -> torch.Tensor:
+        """Which frames are loud (kind 0) or quiet (kind 1)."""
+        if kind == 0:
+            return level > level.quantile(0.95) - 3.5
+        place = torch.floor((hop * torch.arange(len(level)) + (size - 256) / 2) / 64 + 0.5).long()
+        return still[place.clamp(0, len(still) - 1)]
+
+    def moments(values: torch.Tensor, ours: torch.Tensor, skip: int = 0) -> torch.Tensor:
+        share = 1.0 / ours.sum()
+        off = values[ours[skip:]]
         mean = off.sum(0) * share
         off = off - mean
         deviation = (off.square().sum(0) * share).sqrt() + 1e-3
@@ -56,52 +67,50 @@ def detail_again(wave: np.ndarray) -> np.ndarray:
     power = powers(2048, 640)
     level = power.log()
     loud = power[:, 25:449].mean(1).log()
-    chosen = loud > loud.quantile(0.95) - 3.5
-    parts = [departures(level[chosen].mean(0)), departures(level.mean(0))]
+    ours = chosen(loud, 0, 2048, 640)
+    parts = [departures(level[ours].mean(0)), departures(level.mean(0))]
     grouped = power.unflatten(1, (64, 16))
-    parts.append(moments(grouped.mean(2).log() - grouped.log().mean(2), loud))
-    power = powers(64, 16)
-    blocks = power[: len(power) // 25 * 25].unflatten(0, (-1, 25))
+    parts.append(moments(grouped.mean(2).log() - grouped.log().mean(2), ours))
+    short = powers(64, 16)
+    blocks = short[: len(short) // 25 * 25].unflatten(0, (-1, 25))
     level = blocks.log()
-    loud = blocks[:, :, 1:14].mean((1, 2)).log()
-    parts.append(moments(blocks.mean(1).log() - level.mean(1), loud))
     z = (level - level.mean(1, keepdim=True)) / (level.std(1, unbiased=False, keepdim=True) + 0.05)
     voice = z[:, :, 1:12].mean(2, keepdim=True)
     voice = voice / (voice.square().mean(1, keepdim=True).sqrt() + 0.05)
-    parts.append(moments((z * voice).mean(1), loud))
-    parts += [moments((z[:, :, n:] * z[:, :, :-n]).mean(1), loud) for n in (1, 4)]
     step = level.diff(dim=1)
-    parts.append(moments(step.pow(3).mean(1) / (step.square().mean(1).pow(1.5) + 0.05), loud))
+    rows = [blocks.mean(1).log() - level.mean(1), (z * voice).mean(1)] + [(z[:, :, n:] * z[:, :, :-n]).mean(1) for n in (1, 4)]
+    rows.append(step.pow(3).mean(1) / (step.square().mean(1).pow(1.5) + 0.05))
     y = model.features(x[None])[0, 0].T
-    loud = y[:, 4:60].mean(1)
-    parts += [moments(y, loud)[1:], moments(y.diff(dim=0).abs(), loud, 1)[:2], moments(y.diff(dim=1).abs(), loud)[:2]]
 
-    pictures = {"pic": (y, loud)}
-    for name, size, hop, first, last in (("mid", 256, 64, 2, 56), ("short", 64, 16, 1, 14)):
-        power = powers(size, hop)
-        pictures[name] = (power.log(), power[:, first:last].mean(1).log())
-    chosen = {name: energy > energy.quantile(0.95) - 3.5 for name, (_, energy) in pictures.items()}
-    flat = {name: level - level[chosen[name]].mean(0) for name, (level, _) in pictures.items()}
-    for name, frames, bins in (("pic", 16, 16), ("mid", 16, 16), ("short", 32, 8)):
-        window = torch.outer(torch.hann_window(frames, dtype=torch.float64), torch.hann_window(bins, dtype=torch.float64))
-        patches = flat[name].unfold(0, frames, frames // 2).unfold(1, bins, bins) * window
-        power = torch.fft.fft2(patches).abs().square()
-        power = (power + power.roll(-1, 2).flip(2)) / 2
-        weight = chosen[name].unfold(0, frames, frames // 2).sum(1).double()
-        mean = torch.tensordot(weight / weight.sum(), power, 1)
-        parts.append((mean[:, : frames // 2 + 1, : bins // 2 + 1] + 0.01).log())
-    up = flat["pic"]
+    pictures = {"pic": (y, y[:, 4:60].mean(1), 400, 160)}
+    for name, power, size, hop, first, last in (("mid", middle, 256, 64, 2, 56), ("short", short, 64, 16, 1, 14)):
+        pictures[name] = (power.log(), power[:, first:last].mean(1).log(), size, hop)
+    flat = {name: level - level[chosen(energy, 0, size, hop)].mean(0) for name, (level, energy, size, hop) in pictures.items()}
     cross = torch.tensor([[0, -1, 0], [-1, 4, -1], [0, -1, 0]], dtype=torch.float64)
-    bend = torch.nn.functional.conv2d(up[None, None], cross[None, None])[0, 0]
-    for name, steps, size in (("pic", bend, 2), ("pic", up.diff(n=2, dim=0), 1), ("mid", flat["mid"].diff(dim=1), 1)):
-        value = (steps / size).round().clamp(-2, 2) + 2
-        for axis in (0, 1):
-            count = value.shape[axis] - 1
-            both = value.narrow(axis, 0, count) * 5 + value.narrow(axis, 1, count)
-            both = both[chosen[name][1 - axis : len(both) + 1 - axis]]
-            part = torch.arange(both.shape[1]) * 6 // both.shape[1]
-            counts = torch.stack([torch.bincount(both[:, part == n].flatten().long(), minlength=25) for n in range(6)])
-            parts.append((counts / counts.sum(1, keepdim=True) + 1e-3).sqrt())
+    bend = torch.nn.functional.conv2d(flat["pic"][None, None], cross[None, None])[0, 0]
+    for kind in (0, 1):
+        ours = chosen(blocks[:, :, 1:14].mean((1, 2)).log(), kind, 400, 400)
+        parts += [moments(row, ours) for row in rows]
+        which = {name: chosen(energy, kind, size, hop) for name, (_, energy, size, hop) in pictures.items()}
+        ours = which["pic"]
+        parts += [moments(y, ours)[1:], moments(y.diff(dim=0).abs(), ours, 1)[:2], moments(y.diff(dim=1).abs(), ours)[:2]]
+        for name, frames, bins in (("pic", 16, 16), ("mid", 16, 16), ("short", 32, 8)):
+            window = torch.outer(torch.hann_window(frames, dtype=torch.float64), torch.hann_window(bins, dtype=torch.float64))
+            patches = flat[name].unfold(0, frames, frames // 2).unfold(1, bins, bins) * window
+            power = torch.fft.fft2(patches).abs().square()
+            power = (power + power.roll(-1, 2).flip(2)) / 2
+            weight = which[name].unfold(0, frames, frames // 2).sum(1).double()
+            mean = torch.tensordot(weight / weight.sum(), power, 1)
+            parts.append((mean[:, : frames // 2 + 1, : bins // 2 + 1] + 0.01).log())
+        for name, steps, size in (("pic", bend, 2), ("pic", flat["pic"].diff(n=2, dim=0), 1), ("mid", flat["mid"].diff(dim=1), 1)):
+            value = (steps / size).round().clamp(-2, 2) + 2
+            for axis in (0, 1):
+                count = value.shape[axis] - 1
+                both = value.narrow(axis, 0, count) * 5 + value.narrow(axis, 1, count)
+                both = both[which[name][1 - axis : len(both) + 1 - axis]]
+                part = torch.arange(both.shape[1]) * 6 // both.shape[1]
+                counts = torch.stack([torch.bincount(both[:, part == n].flatten().long(), minlength=25) for n in range(6)])
+                parts.append((counts / counts.sum(1, keepdim=True) + 1e-3).sqrt())
     return torch.cat([p.flatten() for p in parts]).numpy()
 
 

@@ -41,16 +41,20 @@ enum err_code file_open_regular(const char *path, int *ret_fd, uint64_t *ret_siz
     return ERR_OK;
 }
 
-static int open_unnamed(void)
+const char *file_temp_folder(void)
 {
-    const char *dir = getenv("TMPDIR");
-    if (!dir || dir[0] != '/')
-        dir = "/tmp";
-    int fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    const char *folder = getenv("TMPDIR");
+    return folder && folder[0] == '/' ? folder : "/tmp";
+}
+
+int file_open_unnamed(const char *folder)
+{
+    int fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
     if (fd >= 0 || (errno != EOPNOTSUPP && errno != EISDIR && errno != EINVAL))
         return fd;
-    /* A file system without O_TMPFILE: a named file that is unlinked at once. */
-    _cleanup_free_ char *path = xasprintf("%s/sonde-XXXXXX", dir);
+    /* A file system without O_TMPFILE, such as some network folders: a named file that is unlinked
+     * at once. */
+    _cleanup_free_ char *path = xasprintf("%s/sonde-XXXXXX", folder);
     fd = mkostemp(path, O_CLOEXEC);
     if (fd >= 0)
         unlink(path);
@@ -74,7 +78,7 @@ static int write_all(int fd, const char *data, size_t len)
 enum err_code file_spool(int in, uint64_t max_bytes, int *ret_fd, uint64_t *ret_size,
                          struct err *err)
 {
-    _cleanup_close_ int out = open_unnamed();
+    _cleanup_close_ int out = file_open_unnamed(file_temp_folder());
     if (out < 0)
         return err_set_errno(err, ERR_IO, errno, "cannot make a temporary file");
     _cleanup_free_ char *block = try_alloc(SPOOL_STEP, 1);

@@ -4,17 +4,21 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { ffmpeg, program, scratch, sonde, syntheticSpeech, writeWav } from './support/sonde.mjs';
+import { ffmpeg, jsonLines, program, scratch, sonde, syntheticSpeech, writeWav } from './support/sonde.mjs';
 
 const dir = scratch();
 const fake = syntheticSpeech(join(dir, 'fake.wav'));
 const file = (name, bytes) => { const path = join(dir, name); writeFileSync(path, bytes); return path; };
-const detect = (path, ...args) => {
-  const r = sonde(['detect', '--json', ...args, path]);
+// The answers of one run, in the order of its files.
+const detectAll = (paths, ...args) => {
+  const r = sonde(['detect', '--json', ...args, ...paths]);
   assert.equal(r.signal, null);
   assert.ok([0, 1, 3].includes(r.code), `exit code ${r.code}: ${r.err}`);
-  return JSON.parse(r.out);
+  const results = jsonLines(r.out);
+  assert.deepEqual(results.map((one) => one.file), paths, r.err);
+  return results;
 };
+const detect = (path, ...args) => detectAll([path], ...args)[0];
 const errorOf = (path, ...args) => detect(path, ...args).error?.code;
 // A reproducible stream of numbers in 0..1.
 const random = (seed) => () => (seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0) / 2 ** 32;
@@ -104,9 +108,10 @@ for (const [name, ...options] of [['t.wav'], ['t.flac'], ['t.mp3'], ['t.ogg'], [
     const path = join(dir, name), r = random(11);
     ffmpeg('-i', fake, ...options, path);
     const whole = detect(path), bytes = readFileSync(path);
-    for (let i = 0; i < 40; i++) {
-      const at = Math.floor(r() * bytes.length);
-      const result = detect(file(`cut-${name}`, bytes.subarray(0, at)));
+    const cuts = Array.from({ length: 40 }, () => Math.floor(r() * bytes.length));
+    const results = detectAll(cuts.map((at, i) => file(`cut-${i}-${name}`, bytes.subarray(0, at))));
+    for (const [i, at] of cuts.entries()) {
+      const result = results[i];
       const where = `cut at ${at} of ${bytes.length}: ${JSON.stringify({ ...result, timeline: undefined })}`;
       if (result.error) {
         assert.ok(['empty_file', 'not_audio', 'no_audio_track', 'damaged_audio', 'unsupported_codec'].includes(result.error.code), where);

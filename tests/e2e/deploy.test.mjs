@@ -223,7 +223,7 @@ describe('Dockerfile', () => {
         }
       }
     // All that Meson reads, and what the build runs.
-    for (const path of ['meson.build', 'Makefile', 'src/meson.build', 'models/sonde-5.safetensors', 'web/package-lock.json', 'tools/build-web.sh', 'db/migrations', 'include', 'src/http/docs'])
+    for (const path of ['meson.build', 'Makefile', 'src/meson.build', 'models/sonde-6.safetensors', 'web/package-lock.json', 'tools/build-web.sh', 'db/migrations', 'include', 'src/http/docs'])
       assert.ok(existsSync(join(source, path)) && !skipped(path), `${path} is kept from the build`);
     const subdirs = readFileSync(join(source, 'meson.build'), 'utf8').replace(/if get_option\('tests'\)[\s\S]*?endif/g, '');
     for (const [, sub] of subdirs.matchAll(/^ *subdir\('([a-z]+)'\)/gm)) assert.ok(!skipped(sub), `Meson reads ${sub}/`);

@@ -22,11 +22,12 @@ const dir = scratch();
 const marks = new Map();
 function mark(what) {
   const text = `mk${randomBytes(9).toString('hex')}/${what}`;
-  return keep(what, text);
+  return keep(what, text, text.split('/')[0]);
 }
-function keep(what, text) {
+// Not the beginning of any secret: of one made by the program that may be two letters, which are everywhere.
+function keep(what, text, ...parts) {
   const bytes = Buffer.from(text);
-  marks.set(what, [text, encodeURIComponent(text), text.split('/')[0], bytes.toString('base64').replace(/=+$/, ''), bytes.toString('hex')]);
+  marks.set(what, [text, encodeURIComponent(text), ...parts, bytes.toString('base64').replace(/=+$/, ''), bytes.toString('hex')]);
   return text;
 }
 const seen = []; // { where, text }

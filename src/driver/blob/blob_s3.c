@@ -16,6 +16,7 @@
 #include "../../base/id.h"
 #include "../../base/mem.h"
 #include "../../os/disk.h"
+#include "../../os/file.h"
 #include "s3.h"
 
 #define PART_SIZE     (16 << 20)
@@ -272,15 +273,8 @@ static enum err_code s3_put_file(void *self, enum blob_bucket bucket, const char
 /* A file without a name in the spool folder. */
 static enum err_code spool_file(const struct s3 *s3, int *ret_fd, struct err *err)
 {
-    const char *temp = getenv("TMPDIR");
-    const char *folder = s3->spool ? s3->spool : temp && temp[0] == '/' ? temp : "/tmp";
-    *ret_fd = open(folder, O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
-    if (*ret_fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL)) {
-        _cleanup_free_ char *path = xasprintf("%s/s3-XXXXXX", folder); /* some network folders */
-        *ret_fd = mkostemp(path, O_CLOEXEC);
-        if (*ret_fd >= 0)
-            unlink(path);
-    }
+    const char *folder = s3->spool ? s3->spool : file_temp_folder();
+    *ret_fd = file_open_unnamed(folder);
     if (*ret_fd < 0)
         return err_set_errno(err, disk_err_code(errno), errno, "cannot make a file in %.120s",
                              folder);

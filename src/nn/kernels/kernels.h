@@ -62,7 +62,8 @@ struct nn_detail_tables {
     float split[512 + 1][2];         /* exp(-2 pi i k / 2048) */
 };
 #define NN_DETAIL_RATE  16000 /* Hz */
-#define NN_DETAIL_COUNT 4343  /* statistics of a window: see detail.inc */
+#define NN_DETAIL_COUNT 8110  /* statistics of a window: see detail.inc */
+#define NN_DETAIL_QUIET 3767  /* the last of them, over the quiet frames */
 #define NN_DETAIL_MOST  4.0f  /* deviations: larger values are cut to it */
 
 /* One 3x3 convolution, padding 1, plus bias, optional residual, ReLU. */
@@ -168,12 +169,13 @@ static inline size_t nn_detail_scratch(size_t count)
     size_t long_frames = count / 640 + 1, short_frames = count / 16 + 1;
     size_t long_part = long_frames * (1024 + 64 + 3) + 16 * (4 * 1024 + 1024) + 4 * 1024;
     size_t short_part = (2 * short_frames + 32) * 32 + 16 * 64 * 8 + short_frames / 25 * 170 +
-                        3 * short_frames + 1024;
-    size_t mid_part = (count / 64 + 33) * 128 + 16 * 256 * 5 + 3 * (count / 64 + 16);
-    size_t plane_part = (count / 160 + 1) * (NN_BANDS + 3) + 8 * NN_BANDS;
+                        4 * short_frames + 1024;
+    size_t mid_part = (count / 64 + 33) * 128 + 16 * 256 * 5 + 4 * (count / 64 + 16);
+    size_t plane_part = (count / 160 + 1) * (NN_BANDS + 4) + 8 * NN_BANDS;
+    size_t quiet = count / 64 + 32; /* which frames are: while all of these are at work */
     size_t most = long_part > short_part ? long_part : short_part;
     most = most > mid_part ? most : mid_part;
-    return most > plane_part ? most : plane_part;
+    return quiet + (most > plane_part ? most : plane_part);
 }
 
 static inline int nn_pad_to(int n, int multiple)

@@ -106,8 +106,11 @@ static void level_and_place_in_memory_do_not_matter(void **state)
         for (int i = 0; i < WINDOW; i++)
             moved[i] = samples[i] * 0.0625f;
         statistics(isa, moved, again);
-        for (int i = 0; i < NN_DETAIL_COUNT; i++)
-            assert_true(fabsf(again[i] - out[isa][i]) <= 1e-3f * (1 + fabsf(again[i])));
+        for (int i = 0; i < NN_DETAIL_COUNT; i++) {
+            /* The floor of 1e-12 is the same at any level: 24 dB down the quiet frames see it. */
+            float most = i < NN_DETAIL_COUNT - NN_DETAIL_QUIET ? 1e-3f : 1e-2f;
+            assert_true(fabsf(again[i] - out[isa][i]) <= most * (1 + fabsf(again[i])));
+        }
     }
 }
 
