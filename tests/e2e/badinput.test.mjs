@@ -55,8 +55,8 @@ test('no permission', () => {
   chmodSync(dir, 0o755);
   const args = ['detect', '--json', path];
   const r = process.getuid() === 0
-    ? spawnSync('setpriv', ['--reuid', '65534', '--regid', '65534', '--clear-groups', program, ...args], { timeout: 60_000 })
-    : spawnSync(program, args, { timeout: 60_000 });
+    ? spawnSync('setpriv', ['--reuid', '65534', '--regid', '65534', '--clear-groups', program, ...args], { timeout: 180_000 })
+    : spawnSync(program, args, { timeout: 180_000 });
   assert.equal(JSON.parse(r.stdout.toString()).error.code, 'permission_denied');
 });
 test('one sample', () => {
@@ -94,7 +94,7 @@ test('2 hours of silence', () => {
   assert.equal(result.reasons[0].code, 'no_speech');
 });
 test('a FLAC that unpacks to hours stops at the limit', () => {
-  assert.equal(errorOf(join(dir, 'silence.flac'), '--max-seconds', '1h'), 'too_long');
+  assert.equal(errorOf(join(dir, 'silence.flac'), '--max-seconds', '10m'), 'too_long');
 });
 test('nothing but damage', () => {
   ffmpeg('-i', fake, join(dir, 'whole.flac'));

@@ -19,7 +19,7 @@ export function scratch() {
 }
 
 // Runs sonde to its end; every run is bounded in time.
-export function sonde(args, { input, env, cwd, timeout = 60_000, command = program } = {}) {
+export function sonde(args, { input, env, cwd, timeout = 180_000, command = program } = {}) {
   const r = spawnSync(command, args, { input, cwd, timeout, killSignal: 'SIGKILL', maxBuffer: 1 << 28,
     env: { ...process.env, ...env } });
   if (r.error) throw r.error;
