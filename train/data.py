@@ -152,6 +152,9 @@ def recipes() -> list[tuple[str, float, list[Step]]]:
     mp3 = {k: ("mp3", 16000, f"-c:a libmp3lame -b:a {k}k") for k in (24, 32, 48, 64, 96)}
     mp3hi = {k: ("mp3", 44100, f"-c:a libmp3lame -b:a {k}k") for k in (64, 96, 128)}
     opus = {k: ("ogg", 16000, f"-c:a libopus -application voip -compression_level 5 -b:a {k}k") for k in (12, 16, 24, 32)}
+    # Calls are coded as voice (SILK), files as audio: at 48 kHz hybrid from 40 kbit/s on, CELT from 64.
+    opus_file = {k: ("ogg", 16000, f"-c:a libopus -application audio -compression_level 5 -b:a {k}k") for k in (16, 24, 32, 48)}
+    opus_file_hi = {k: ("ogg", 48000, f"-c:a libopus -application audio -compression_level 5 -b:a {k}k") for k in (24, 40, 64)}
     opus8 = ("ogg", 8000, "-c:a libopus -application voip -compression_level 5 -b:a 12k")
     aac = {k: ("m4a", 16000, f"-c:a aac -b:a {k}k") for k in (24, 32, 48)}
     aachi = {k: ("m4a", 44100, f"-c:a aac -b:a {k}k") for k in (48, 64, 96)}
@@ -170,6 +173,8 @@ def recipes() -> list[tuple[str, float, list[Step]]]:
     single += [(f"mp3-{k}", 1.2, [s]) for k, s in mp3.items()]
     single += [(f"mp3hi-{k}", 1.5, [s]) for k, s in mp3hi.items()]
     single += [(f"opus-{k}", 1.5, [s]) for k, s in opus.items()]
+    single += [(f"opus-file-{k}", 1.2, [s]) for k, s in opus_file.items()]
+    single += [(f"opus-file-hi-{k}", 0.8, [s]) for k, s in opus_file_hi.items()]
     single += [(f"aac-{k}", 1.0, [s]) for k, s in aac.items()]
     single += [(f"aachi-{k}", 1.2, [s]) for k, s in aachi.items()]
     single += [(f"vorbis-{q}", 1.0, [s]) for q, s in vorbis.items()]
@@ -182,7 +187,7 @@ def recipes() -> list[tuple[str, float, list[Step]]]:
         ("mp3+opus", 1.5, [mp3hi[64], opus[24]]), ("aac+mp3", 1.5, [aachi[64], mp3[48]]), ("mp3+ulaw", 1.2, [mp3[32], ulaw]),
         ("gsm+mp3", 1.2, [gsm, mp3[32]]), ("opus+alaw", 1.2, [opus[16], phone(alaw)]), ("opus+aac", 1.5, [opus[16], aac[48]]),
         ("ulaw+opus", 1.2, [phone(ulaw), opus[24]]), ("narrow+mp3", 1.2, [narrow, mp3[48]]), ("vorbis+mp3", 1.0, [vorbis[0], mp3hi[96]]),
-        ("gsm+ulaw", 0.8, [phone(gsm), ulaw]),
+        ("gsm+ulaw", 0.8, [phone(gsm), ulaw]), ("mp3+opus-file", 1.2, [mp3hi[64], opus_file[24]]), ("opus-file+aac", 1.2, [opus_file_hi[40], aac[48]]),
     ]
     return single + double
 
