@@ -19,7 +19,7 @@ percentile (linear between ranks) less 3.5, i.e. 15 dB; `moments` are mean,
 deviation + 1e-3, and third central moment over the cube of that, over the loud
 frames. Frames of the window are quiet where the log of the mean of bins 3 to 56 plus 0.3 of the mean
 of bins 57 to 128 of P(256, 64) lies 4 to 10 nats below its own 95th percentile (17 to 43 dB); another frame where that
-of these is whose middle is nearest (of two the later one). Where none is quiet the loud ones stand in. The C engine has the same in src/nn/kernels/detail.inc.
+of these is whose middle is nearest (of two the later one). Where none is quiet the loud ones stand in. The C engine has the same in src/nn/kernels/detail.inc; engine.py calls it.
 
 Order, and numbers of each:
   fine    384  P(2048, 640), 94 frames, level: log of the mean of bins 26 to 449. The log power's mean over the loud frames, then

@@ -45,11 +45,10 @@ def detail_again(wave: np.ndarray) -> np.ndarray:
     still = (below >= 4) & (below < 10)
 
     def chosen(level: torch.Tensor, kind: int, size: int, hop: int) -> torch.Tensor:
-        """Which frames are loud (kind 0) or quiet (kind 1)."""
-        if kind == 0:
-            return level > level.quantile(0.95) - 3.5
+        """Which frames are loud (kind 0) or quiet (kind 1; where none is, the loud ones)."""
         place = torch.floor((hop * torch.arange(len(level)) + (size - 256) / 2) / 64 + 0.5).long()
-        return still[place.clamp(0, len(still) - 1)]
+        here = still[place.clamp(0, len(still) - 1)]
+        return here if kind == 1 and here.any() else level > level.quantile(0.95) - 3.5
 
     def moments(values: torch.Tensor, ours: torch.Tensor, skip: int = 0) -> torch.Tensor:
         share = 1.0 / ours.sum()

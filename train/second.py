@@ -30,7 +30,7 @@ import torch
 from scipy import fft, signal
 from torch.nn import functional as F
 
-from . import augment, data, detail, env, evaluate, frontend, model, train
+from . import augment, data, engine, env, evaluate, frontend, model, train
 
 SMOOTHING = 0.05
 SHORT, SHORT_SECONDS = 0.25, (1.2, 3.5)  # share of gentle draws that are cut, and to what
@@ -64,7 +64,7 @@ class Draws(train.Draws):
                 x = x[start : start + want]
         if rng.random() < FASTER:
             x = signal.resample_poly(x, PACE[0], int(rng.integers(*PACE[1])))
-        return detail.numbers(self.window(rng, x))
+        return engine.numbers(self.window(rng, x))
 
     def noisy(self, n: int) -> np.ndarray:
         rng, x = self.clip(n, self.seed + NOISY_SEED)
@@ -74,11 +74,11 @@ class Draws(train.Draws):
         y = x + noise * np.float32(np.sqrt(power) * 10 ** (-rng.uniform(*NOISY_DB) / 20))
         if rng.random() < NOISY_ROOM:
             y = fft.irfft(fft.rfft(y, augment.SIZE) * augment.room(rng), augment.SIZE)[: frontend.WINDOW].astype(np.float32)
-        return detail.numbers(y)
+        return engine.numbers(y)
 
     def rough(self, n: int) -> np.ndarray:
         rng, clip, copy, _ = self.pick(n, self.seed)
-        return detail.numbers(self.augmenter.wave(rng, self.cache.samples(clip, copy), self.babble))
+        return engine.numbers(self.augmenter.wave(rng, self.cache.samples(clip, copy), self.babble))
 
     def part(self, kind: str, n: int, folds: int) -> int:
         """Of the source of draw n."""
@@ -96,7 +96,7 @@ def one_draw(job: tuple[str, int]) -> np.ndarray:
 
 def one_clip(job: tuple[int, int]) -> np.ndarray:
     samples = SHARED["cache"].samples(*job).astype(np.float32) / 32768
-    return np.stack([detail.numbers(w) for w in frontend.windows(samples)])
+    return np.stack([engine.numbers(w) for w in frontend.windows(samples)])
 
 
 def drawn(draws: Draws, args: argparse.Namespace) -> dict[str, torch.Tensor]:
@@ -220,7 +220,7 @@ def run(args: argparse.Namespace) -> None:
     if args.first:
         first.load_state_dict(saved["ema"])
     arguments = {k: v.name if isinstance(v, Path) else v for k, v in vars(args).items() if k not in ("set", "cache", "work")}
-    record = {"arguments": arguments, "train_clips": len(members), "minutes": round(spent / 60, 1), "parameters": sum(p.numel() for p in net.parameters()), "figures": {}}
+    record = {"arguments": arguments, "train_clips": len(members), "minutes": round(spent / 60, 1), "parameters": sum(p.numel() for p in net.parameters()), "numbers_by": "engine" if engine.ENGINE else "numpy", "figures": {}}
     for name, chosen in (("valid", [i for i, c in enumerate(cache.clips) if c.split == "valid"]), ("held_out", [i for i, c in enumerate(cache.clips) if c.source in held])):
         for copy in range(2 if chosen else 0):
             clips = Clips(cache, chosen, copy, args.processes)

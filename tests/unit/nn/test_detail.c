@@ -9,10 +9,10 @@
 
 #include "base/mem.h"
 #include "nn/internal.h"
+#include "../../../train/numbers.h"
 #include "tiny.h"
 
-#define WINDOW 61680
-#define FRAMES 384
+#define WINDOW NUMBERS_WINDOW
 
 static float samples[WINDOW + 16], out[NN_ISA_COUNT][NN_DETAIL_COUNT + 16];
 
@@ -30,33 +30,9 @@ static void golden_samples(float *x)
     }
 }
 
-static float *room(size_t floats)
-{
-    float *p = aligned_alloc(64, (floats * sizeof(float) + 4095) / 64 * 64);
-    assert_non_null(p);
-    return p;
-}
-
-/* The statistics of samples x[WINDOW], by the front end's own frames. */
 static void statistics(enum nn_isa isa, const float *x, float *ret)
 {
-    const struct nn_kernels *k = nn_kernels_for(isa);
-    const struct nn_shape shape = {16000, 400, 160, 128, FRAMES, 192};
-    static struct nn_detail_tables tables;
-    static struct nn_front front;
-    nn_detail_init(&tables);
-    nn_front_init(&front, &shape);
-    _cleanup_free_ float *logband = room(FRAMES * NN_BANDS), *power = room(FRAMES);
-    _cleanup_free_ float *plane = room((FRAMES + 2) * NN_PLANE_PITCH);
-    _cleanup_free_ float *scratch = room(nn_detail_scratch(WINDOW) + NN_FRONT_SCRATCH);
-    double sum = 0;
-    for (int f = 0; f < FRAMES; f += k->width)
-        k->frames(&front, x + 160 * f, k->width, logband + NN_BANDS * f, power + f, scratch);
-    for (int f = 0; f < FRAMES; f++)
-        sum += power[f];
-    k->normalise(logband, (float)log(sum / (FRAMES * NN_BANDS) + 1e-10), (float)log(1e6), 1, FRAMES,
-                 plane);
-    k->detail(&tables, x, WINDOW, plane, FRAMES, ret, scratch);
+    assert_int_equal(numbers_of(isa, x, ret), 0);
 }
 
 static void numbers_are_the_definitions(void **state)
