@@ -44,10 +44,8 @@ def phone(x: np.ndarray) -> np.ndarray:
 
 
 def noisy(rng: np.random.Generator, x: np.ndarray, below: float = 15) -> np.ndarray:
-    """White, pink or brown noise, so many dB below the louder half."""
-    power = np.square(x[: len(x) // 160 * 160].reshape(-1, 160)).mean(1)
-    power = power[power >= np.median(power)].mean() + 1e-10
-    return x + np.sqrt(power) * 10 ** (-below / 20) * sounds.coloured(rng, len(x), rng.choice([0.0, 0.5, 1.0]))
+    """White, pink or brown noise."""
+    return robust.noise(rng, x, below, rng.choice([0.0, 0.5, 1.0]))
 
 
 def changed(rng: np.random.Generator, x: np.ndarray, condition: str) -> np.ndarray:
@@ -58,8 +56,7 @@ def changed(rng: np.random.Generator, x: np.ndarray, condition: str) -> np.ndarr
     elif condition == "loud noise":
         x = noisy(rng, x, rng.uniform(5, 12))
     elif condition == "clipped":
-        most = np.abs(x).max() * 10 ** (-rng.uniform(3, 20) / 20)
-        x = np.clip(x, -most, most)
+        x = robust.clipped(x, rng.uniform(3, 20))
     elif condition == "room":
         x = robust.room(rng, x)
     return (np.clip(np.round(x * 32767), -32768, 32767) / 32768).astype(np.float32)

@@ -53,7 +53,7 @@ export async function open(server, path = '/', { lang = 'en', theme = 'light', w
   }
   if (before) await before(page);
   await page.goto(new URL(path, server.url).href);
-  page.setDefaultTimeout(20_000);
+  page.setDefaultTimeout(60_000); // other tests run beside it
   return {
     page, context: here, troubles,
     // The end of every test: nothing went wrong behind the scenes.

@@ -85,7 +85,7 @@ export function upload(server, files, { path = '/upload', wait, headers = {} } =
 }
 
 // Waits until `look` answers something truthy; its last answer is the error otherwise.
-export async function until(look, { timeout = 30_000, pause = 50 } = {}) {
+export async function until(look, { timeout = 60_000, pause = 50 } = {}) {
   const end = Date.now() + timeout;
   for (;;) {
     const seen = await look();
