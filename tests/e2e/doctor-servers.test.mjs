@@ -22,8 +22,10 @@ const dir = mkdtempSync(join(tmpdir(), 'sonde-doctor-'));
 const ends = [], running = new Set();
 after(async () => {
   for (const child of running) child.kill('SIGKILL');
-  for (const end of ends.reverse()) await end();
+  const failures = [];
+  for (const end of ends.reverse()) await Promise.resolve().then(end).catch((error) => failures.push(error)); // all of them: none may be left running
   rmSync(dir, { recursive: true, force: true });
+  if (failures.length) throw failures[0];
 });
 
 // --- servers that are not what they should be
@@ -344,7 +346,7 @@ test('a database whose disk is full', { skip: skip || !mounts && 'cannot mount a
   const small = join(dir, 'small');
   mkdirSync(small);
   execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=160m,mode=0755', 'none', small]);
-  ends.push(() => execFileSync('umount', [small]));
+  ends.push(() => execFileSync('umount', ['-l', small])); // a process of the server may be on its way out
   const pg = await startPostgres({ dir: join(small, 'pg') });
   ends.push(() => pg.stop());
   try { execFileSync('dd', ['if=/dev/zero', `of=${join(small, 'fill')}`, 'bs=64k'], { stdio: 'ignore' }); } catch { /* full: as wanted */ }
