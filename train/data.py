@@ -152,7 +152,7 @@ def recipes() -> list[tuple[str, float, list[Step]]]:
     mp3 = {k: ("mp3", 16000, f"-c:a libmp3lame -b:a {k}k") for k in (24, 32, 48, 64, 96)}
     mp3hi = {k: ("mp3", 44100, f"-c:a libmp3lame -b:a {k}k") for k in (64, 96, 128)}
     opus = {k: ("ogg", 16000, f"-c:a libopus -application voip -compression_level 5 -b:a {k}k") for k in (12, 16, 24, 32)}
-    # Calls are coded as voice (SILK), files as audio: at 48 kHz hybrid from 40 kbit/s on, CELT from 64.
+    # Calls are coded as voice, files as audio: SILK at 16 kHz all the same, at 48 kHz hybrid from 40 kbit/s on, CELT from 64.
     opus_file = {k: ("ogg", 16000, f"-c:a libopus -application audio -compression_level 5 -b:a {k}k") for k in (16, 24, 32, 48)}
     opus_file_hi = {k: ("ogg", 48000, f"-c:a libopus -application audio -compression_level 5 -b:a {k}k") for k in (24, 40, 64)}
     opus8 = ("ogg", 8000, "-c:a libopus -application voip -compression_level 5 -b:a 12k")

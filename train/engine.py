@@ -1,4 +1,4 @@
-"""detail.py's numbers by the program's engine, in a tenth of the time that numpy takes.
+"""detail.py's numbers by the program's engine, in a sixth of the time that numpy takes.
 
 Used where the program was built (make build; its BUILD folder is build/), else numpy's. They agree to
 about 1e-3: both are held against the definition in double (golden.py, tests/unit/nn/test_detail.c).

@@ -104,7 +104,7 @@ class Results:
         self.false_negatives = int((self.synthetic < self.threshold).sum())
 
     def scores(self, copy: int = 0) -> np.ndarray:
-        """Mean window logits by the arithmetic of training."""
+        """Mean window logits with the decoders of training."""
         first = evaluate.Windows(self.cache, self.members, copy).scores(self.net)
         return first + Clips(self.cache, self.members, copy).scores(self.second) if self.second else first
 
@@ -289,7 +289,7 @@ def export(args: argparse.Namespace) -> None:
         train_systems=len({c.system for _, c in train if c.spoof}), train_languages=len({c.language for _, c in train} - {"", "unknown"}),
         train_kinds=", ".join(f"{k} {n}" for k, n in kinds.most_common()),
         minutes=minutes, steps=steps, batch=arguments["batch"], clips_per_second=round(steps * arguments["batch"] / max(1.0, saved["spent"])),
-        measured="by the program itself, from file to score" if args.program else "with the decoders and the arithmetic of training, not the program's own",
+        measured="by the program itself, from file to score" if args.program else "with the decoders of training, not the program's own",
         second=words, chosen=chosen(run, steps) + (f"\n{args.note}" if args.note else ""), adversary=arguments.get("adversary", 0), pairs=percent(arguments["pairs"]), smoothing=arguments["smoothing"], seed=arguments["seed"], date=date, torch=run["torch"],
         limits=results.limits(), flattered=results.flattered, fixed_on=results.fixed_on, fixed_how=results.fixed_how, scale=f"{results.scale:.4f}", offset=f"{results.offset:+.4f}", weak=results.weak(), **results.tables(),
     )

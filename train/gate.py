@@ -44,7 +44,7 @@ def phone(x: np.ndarray) -> np.ndarray:
 
 
 def noisy(rng: np.random.Generator, x: np.ndarray, below: float = 15) -> np.ndarray:
-    """White, pink or brown noise."""
+    """With white, pink or brown noise, as robust.noise has it."""
     return robust.noise(rng, x, below, rng.choice([0.0, 0.5, 1.0]))
 
 

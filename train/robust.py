@@ -73,6 +73,8 @@ def detect(args: argparse.Namespace, paths: list[str], *more: str) -> dict[str, 
 
 def answers(args: argparse.Namespace, paths: list[str]) -> dict[str, list[dict]]:
     """What the program says by change and clip: its `llr`, perhaps None, and `verdict`."""
+    import soundfile
+
     out = {}
     if not args.harder:
         found = detect(args, paths, "--stability")
@@ -80,8 +82,6 @@ def answers(args: argparse.Namespace, paths: list[str]) -> dict[str, list[dict]]
         out = {name: [r.get(name, {}) for r in rows] for name in NAMES if any(name in r for r in rows)}
     for name, change in (HARDER if args.harder else CHANGES).items():
         with tempfile.TemporaryDirectory() as folder:
-            import soundfile
-
             files = [f"{folder}/{n}.flac" for n in range(len(paths))]
             for n, (path, file) in enumerate(zip(paths, files)):
                 soundfile.write(file, change(np.random.default_rng(n), data.decode(path) / 32768), data.RATE)

@@ -50,7 +50,9 @@ def details() -> None:
     assert value.shape == (detail.COUNT,) and np.abs(value - golden.detail_again(wave)).max() < 1e-2
     assert np.abs(value - detail.numbers(wave * np.float32(0.1))).max() < 2e-2  # gain says nothing
     assert np.isfinite(detail.numbers(np.zeros(frontend.WINDOW, np.float32))).all()
-    assert np.abs(engine.numbers(wave) - value).max() < 1e-2  # the engine's, where it was built
+    if engine.ENGINE is None:
+        print("skipped: the engine's numbers, it was not built (make build)")
+    assert np.abs(engine.numbers(wave) - value).max() < 1e-2
     noise = detail.numbers(np.random.default_rng(0).standard_normal(frontend.WINDOW).astype(np.float32))
     at = detail.ONCE["fine"]
     assert abs(noise[at : at + 64].mean() - 0.52) < 0.01  # Euler's constant, less what 16 bins that overlap share
