@@ -1,11 +1,11 @@
 """Speech of one kind with a stretch of the other in it: how often the program shows it.
 
-    python3 -m train.splice MANIFEST --program build/sonde [--split valid] [--each 60] [--keep FILE]
+    python3 -m train.splice MANIFEST --program build/sonde [--split valid] [--each 60] [--seed 1] [--keep FILE]
 
 Long recordings (2 to 10 minutes, the long ones rarer) are clips of one source and label in a row, at one level; a source
 with too little of them says them again. Into one gap goes a stretch of the other label, of the same source where it has enough.
-"shown" is a part of `synthetic_parts` that begins and ends within one window (3.86 s) of where the stretch does; for human
-stretches in synthetic speech it is a gap between parts. Nothing is written but temporary files; --keep saves all
+"in its place" is a remark whose stretch begins and ends within one window (3.86 s) of where that one does; "shown" is a part of
+`synthetic_parts` that does so; for human stretches in synthetic speech it is a gap between parts. Nothing is written but temporary files; --keep saves all
 timelines, and what it holds is not made again.
 """
 from __future__ import annotations
@@ -16,6 +16,7 @@ import json
 import subprocess
 import tempfile
 from collections import defaultdict
+from multiprocessing import Pool
 from pathlib import Path
 
 import numpy as np
@@ -57,15 +58,28 @@ def splice(rng: np.random.Generator, root: Path, base: list[data.Clip], other: l
     return np.concatenate([before, middle, after]), len(before) / data.RATE, (len(before) + len(middle)) / data.RATE
 
 
-def shown(result: dict, start: float, end: float, synthetic: bool) -> bool:
+def near(span: tuple[float, float], result: dict) -> bool:
+    return abs(span[0] - result["start"]) <= WINDOW_S and abs(span[1] - result["end"]) <= WINDOW_S
+
+
+def remark(result: dict) -> dict | None:
+    return next((x for x in result["reasons"] if x["code"] in ("synthetic_parts", "disagreement")), None)
+
+
+def shown(result: dict) -> bool:
     parts = [(p["start_s"], p["end_s"]) for p in result["synthetic_parts"]]
-    if not synthetic:  # what lies between the parts
+    if result["label"]:  # what lies between the parts
         edges = [0.0, *[t for p in parts for t in p], result["duration_s"]]
         parts = list(zip(edges[::2], edges[1::2]))
-    return any(abs(a - start) <= WINDOW_S and abs(b - end) <= WINDOW_S for a, b in parts)
+    return any(near(part, result) for part in parts)
 
 
-def one(rng: np.random.Generator, args: argparse.Namespace, by: dict, label: int, stretch: float, number: int) -> dict:
+SHARED: dict = {}  # what the processes of a pool take over from their parent
+
+
+def one(job: tuple[int, int, int]) -> dict:
+    (label, stretch, number), args, by = job, SHARED["args"], SHARED["by"]
+    rng = np.random.default_rng([label, stretch, number, args.seed])
     root = data.root_of(args.set)
     enough = sorted(s for s, clips in by.items() if len(clips[label]) >= 10)
     source = enough[number % len(enough)]
@@ -90,16 +104,17 @@ def share(hits: list[bool]) -> str:
 
 
 def report(found: list[dict]) -> None:
-    print("| whole | stretch | recordings | verdict human | verdict synthetic | remark | shown | minutes |\n|---|---|---|---|---|---|---|---|")
+    print("| whole | stretch | recordings | verdict human | verdict synthetic | remark | in its place | shown | minutes |\n|---|---|---|---|---|---|---|---|---|")
     for label, name in ((0, "human"), (1, "synthetic")):
         for stretch in STRETCHES:
             rows = [r for r in found if r["label"] == label and r["stretch"] == stretch]
             if not rows:
                 continue
-            remark = share([any(x["code"] in ("synthetic_parts", "disagreement") for x in r["reasons"]) for r in rows])
-            placed = share([shown(r, r["start"], r["end"], label == 0) for r in rows]) if stretch else "-"
+            remarks = [remark(r) for r in rows]
+            there = share([x is not None and near((x["start_s"], x["end_s"]), r) for x, r in zip(remarks, rows)]) if stretch else "-"
+            placed = share([shown(r) for r in rows]) if stretch else "-"
             verdicts = [share([r["verdict"] == v for r in rows]) for v in ("human", "synthetic")]
-            print(f"| {name} | {stretch or 'none'} | {len(rows)} | {verdicts[0]} | {verdicts[1]} | {remark} | {placed} | {sum(r['duration_s'] for r in rows) / 60:.0f} |")
+            print(f"| {name} | {stretch or 'none'} | {len(rows)} | {verdicts[0]} | {verdicts[1]} | {share([x is not None for x in remarks])} | {there} | {placed} | {sum(r['duration_s'] for r in rows) / 60:.0f} |")
 
 
 def main() -> None:
@@ -109,6 +124,8 @@ def main() -> None:
     parser.add_argument("--split", default="valid")
     parser.add_argument("--each", type=int, default=60, help="recordings of every kind")
     parser.add_argument("--stretch", type=int, nargs="*", default=STRETCHES, help="seconds; 0 for none")
+    parser.add_argument("--seed", type=int, default=1, help="of what lies where")
+    parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--keep", type=Path, help="write what was found, with timelines, as JSON lines")
     args = parser.parse_args()
     by: dict = defaultdict(lambda: ([], []))
@@ -117,15 +134,14 @@ def main() -> None:
             by[clip.source][clip.spoof].append(clip)
     found = [json.loads(line) for line in open(args.keep)] if args.keep and args.keep.exists() else []
     done = {(r["label"], r["stretch"], r["number"]) for r in found}
-    for number in range(args.each):
-        for label in (0, 1):
-            for stretch in args.stretch:
-                if (label, stretch, number) in done:
-                    continue
-                found.append(one(np.random.default_rng([label, stretch, number]), args, by, label, stretch, number))
-                if args.keep:
-                    with open(args.keep, "a") as out:
-                        out.write(json.dumps(found[-1]) + "\n")
+    jobs = [(label, stretch, number) for number in range(args.each) for label in (0, 1) for stretch in args.stretch]
+    SHARED.update(args=args, by=by)
+    with Pool(args.processes) as pool:
+        for row in pool.imap(one, [job for job in jobs if job not in done], chunksize=2):
+            found.append(row)
+            if args.keep:
+                with open(args.keep, "a") as out:
+                    out.write(json.dumps(row) + "\n")
     report(found)
 
 

@@ -143,3 +143,12 @@ int time_parse(const char *text, int64_t *ret_ms)
     *ret_ms = ((int64_t)timegm(&tm) - (int64_t)offset * 60) * 1000 + ms;
     return 0;
 }
+
+void time_clock(char *buf, size_t size, double seconds)
+{
+    long s = (long)(seconds + 0.5);
+    if (s >= 3600)
+        snprintf(buf, size, "%ld:%02ld:%02ld", s / 3600, s / 60 % 60, s % 60);
+    else
+        snprintf(buf, size, "%ld:%02ld", s / 60, s % 60);
+}

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "../base/mem.h"
+#include "../base/time.h"
 
 #define PARTS_SHOWN 5 /* on a terminal; JSON has all */
 
@@ -42,24 +43,26 @@ void print_clean(FILE *out, const char *text)
     }
 }
 
-void print_clock(char *buf, size_t size, double seconds)
-{
-    long s = lrint(seconds);
-    if (s >= 3600)
-        snprintf(buf, size, "%ld:%02ld:%02ld", s / 3600, s / 60 % 60, s % 60);
-    else
-        snprintf(buf, size, "%ld:%02ld", s / 60, s % 60);
-}
-
 void print_table_head(FILE *out, int color)
 {
     fprintf(out, "%s%-13s %9s %7s %9s  %s%s\n", color ? "\033[1m" : "", "VERDICT", "SYNTHETIC",
             "LLR", "SPEECH", "FILE", color ? "\033[0m" : "");
 }
 
-/* Where it sounds synthetic; worth a line only when the recording is not of one piece. */
+static int has_reason(const struct detection *d, enum reason_code code)
+{
+    for (size_t i = 0; i < d->n_reasons; i++)
+        if (d->reasons[i].code == code)
+            return 1;
+    return 0;
+}
+
+/* Where it sounds synthetic; worth a line only when the recording is not of one piece. Every other
+ * human recording of five minutes has such a part: without the remark it says nothing. */
 static void print_parts(FILE *out, const struct detection *d)
 {
+    if (d->verdict == VERDICT_HUMAN && !has_reason(d, REASON_SYNTHETIC_PARTS))
+        return;
     if (d->n_parts == 0 || (d->n_parts == 1 && d->parts[0].start_s == 0 &&
                             d->parts[0].end_s >= d->timeline[d->n_timeline - 1].end_s))
         return;
@@ -67,8 +70,8 @@ static void print_parts(FILE *out, const struct detection *d)
     size_t shown = d->n_parts > PARTS_SHOWN ? PARTS_SHOWN : d->n_parts;
     for (size_t i = 0; i < shown; i++) {
         char from[24], to[24];
-        print_clock(from, sizeof from, d->parts[i].start_s);
-        print_clock(to, sizeof to, d->parts[i].end_s);
+        time_clock(from, sizeof from, d->parts[i].start_s);
+        time_clock(to, sizeof to, d->parts[i].end_s);
         fprintf(out, "%s%s-%s", i ? ", " : "", from, to);
     }
     if (shown < d->n_parts)

@@ -14,7 +14,5 @@ void print_json_line(FILE *out, const struct file_report *report, const struct d
 
 /* Text from outside, safe for a terminal: control bytes and broken UTF-8 become '?'. */
 void print_clean(FILE *out, const char *text);
-/* "0:07", "1:02:03". */
-void print_clock(char *buf, size_t size, double seconds);
 
 #endif

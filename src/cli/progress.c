@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../base/time.h"
 #include "../os/clock.h"
 #include "print.h"
 
@@ -38,10 +39,10 @@ static void draw(void)
         return;
     char heard[24], left[48] = "", filled[BAR + 1];
     double share = bar.files ? (double)bar.done / (double)bar.files : 0;
-    print_clock(heard, sizeof heard, bar.heard);
+    time_clock(heard, sizeof heard, bar.heard);
     if (bar.done > 0 && bar.done < bar.files) {
         char togo[24];
-        print_clock(togo, sizeof togo, spent / share - spent);
+        time_clock(togo, sizeof togo, spent / share - spent);
         snprintf(left, sizeof left, "  %s to go", togo);
     }
     memset(filled, '.', BAR);

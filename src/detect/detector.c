@@ -423,16 +423,22 @@ static void add_quality_reasons(const struct analysis *a, struct detection *d)
         remark(d, REASON_NARROW_BAND, d->band_edge_hz, DETECT_NARROW_HZ);
 }
 
-/* A stretch that speaks clearly for the other side of the threshold than the whole does. */
-static void add_parts_reason(struct detection *d)
+/* A stretch that stands out and speaks for the other side of the threshold than the whole does. */
+static enum err_code add_parts_reason(struct detection *d, struct err *err)
 {
-    double high, low;
-    if (!detection_extremes(d, &high, &low))
-        return;
-    if (d->verdict == VERDICT_HUMAN && high - d->threshold >= DETECT_PARTS_LLR)
-        remark(d, REASON_SYNTHETIC_PARTS, high - d->threshold, DETECT_PARTS_LLR);
-    if (d->verdict == VERDICT_SYNTHETIC && d->threshold - low >= DETECT_PARTS_LLR)
-        remark(d, REASON_DISAGREEMENT, d->threshold - low, DETECT_PARTS_LLR);
+    struct detect_stretch stretch;
+    if (d->verdict == VERDICT_INCONCLUSIVE)
+        return ERR_OK;
+    const int human = d->verdict == VERDICT_HUMAN;
+    enum err_code rc =
+        detection_find_stretch(d, human ? VERDICT_SYNTHETIC : VERDICT_HUMAN, &stretch, err);
+    if (rc != ERR_OK || stretch.contrast == 0 || stretch.contrast < stretch.limit)
+        return rc;
+    remark(d, human ? REASON_SYNTHETIC_PARTS : REASON_DISAGREEMENT, stretch.contrast,
+           stretch.limit);
+    d->reasons[d->n_reasons - 1].start_s = stretch.start_s;
+    d->reasons[d->n_reasons - 1].end_s = stretch.end_s;
+    return ERR_OK;
 }
 
 /* Too near the threshold to say either. Last of all, and alone: what else keeps a verdict back says
@@ -465,7 +471,7 @@ static void add_reasons(const struct analysis *a, struct detection *d, double ga
         add_quality_reasons(a, d);
 }
 
-static void conclude(struct analysis *a, struct detection *d)
+static enum err_code conclude(struct analysis *a, struct detection *d, struct err *err)
 {
     const struct detector *detector = a->detector;
     double frames_per_s = (double)a->shape->sample_rate / a->shape->frame_hop, gate = 0;
@@ -484,9 +490,10 @@ static void conclude(struct analysis *a, struct detection *d)
     d->timeline = STEAL(a->windows);
     d->n_timeline = d->scored ? a->n_windows : 0;
     a->cap_windows = 0;
-    add_parts_reason(d);
+    enum err_code rc = add_parts_reason(d, err);
     detector_limits(detector, d->speech_s, &d->human_below, &d->synthetic_from);
     add_borderline_reason(d);
+    return rc;
 }
 
 enum err_code analysis_finish(struct analysis *a, struct detection *ret, struct err *err)
@@ -497,10 +504,10 @@ enum err_code analysis_finish(struct analysis *a, struct detection *ret, struct 
         rc = add_last_window(a, err);
     if (rc == ERR_OK)
         rc = speech_decide(&a->speech, err);
-    if (rc == ERR_OK) {
-        conclude(a, &d);
+    if (rc == ERR_OK)
+        rc = conclude(a, &d, err);
+    if (rc == ERR_OK)
         rc = detection_find_parts(&d, err);
-    }
     struct speech_track speech = a->speech;
     a->speech = (struct speech_track){0};
     analysis_reset(a);

@@ -32,7 +32,6 @@
 #define DETECT_CLIPPED_REMARK 10.0
 #define DETECT_TONES          0.7 /* share of loud frames with a line or two: no speech */
 #define DETECT_NARROW_HZ      4400.0
-#define DETECT_PARTS_LLR      2.0 /* beyond the threshold on the other side, over two windows */
 
 struct detector;
 struct analysis;

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "../base/mem.h"
+#include "../base/time.h"
 
 const char *verdict_name(enum verdict verdict)
 {
@@ -35,11 +36,14 @@ int reason_decides(enum reason_code code)
 
 void reason_sentence(const struct reason *reason, char *buf, size_t size)
 {
+    char from[24], to[24];
+    time_clock(from, sizeof from, reason->start_s);
+    time_clock(to, sizeof to, reason->end_s);
     /* A switch, not a table: the compiler then checks each format. */
     switch (reason->code) {
 #define REASON_ROW(name, slug, decides, unit, text)                                                \
     case name:                                                                                     \
-        snprintf(buf, size, text, reason->measured, reason->limit);                                \
+        snprintf(buf, size, text, reason->measured, reason->limit, from, to);                      \
         break;
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-extra-args"
@@ -107,24 +111,63 @@ enum err_code detection_find_parts(struct detection *d, struct err *err)
     return ERR_OK;
 }
 
-int detection_extremes(const struct detection *d, double *ret_high, double *ret_low)
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double median(double *values, size_t n) /* sorts them */
+{
+    qsort(values, n, sizeof *values, by_value);
+    return 0.5 * (values[(n - 1) / 2] + values[n / 2]);
+}
+
+enum err_code detection_find_stretch(const struct detection *d, enum verdict side,
+                                     struct detect_stretch *ret, struct err *err)
 {
     enum { LEAST_WINDOWS = 4 };
-    double high = -INFINITY, low = INFINITY, before = 0;
+    static const size_t lengths[] = {2, 3, 4, 6, 8, 12, 16};
+    const double sign = side == VERDICT_SYNTHETIC ? 1 : -1;
     size_t n = 0;
+    *ret = (struct detect_stretch){0};
+    if (d->n_timeline < LEAST_WINDOWS)
+        return ERR_OK;
+    /* beyond[i]: how far window which[i] lies on that side of the threshold */
+    _cleanup_free_ double *beyond = try_alloc(2 * d->n_timeline, sizeof *beyond);
+    _cleanup_free_ size_t *which = try_alloc(d->n_timeline, sizeof *which);
+    if (!beyond || !which)
+        return err_set(err, ERR_NO_MEMORY, "no memory for %zu windows", d->n_timeline);
+    double *sorted = beyond + d->n_timeline;
     for (size_t i = 0; i < d->n_timeline; i++) {
-        const struct detect_window *w = &d->timeline[i];
-        if (w->speech_s < 1.0)
+        if (d->timeline[i].speech_s < 1.0)
             continue;
-        if (n++ > 0) {
-            high = fmax(high, 0.5 * (before + w->llr));
-            low = fmin(low, 0.5 * (before + w->llr));
-        }
-        before = w->llr;
+        which[n] = i;
+        sorted[n] = beyond[n] = sign * (d->timeline[i].llr - d->threshold);
+        n++;
     }
-    *ret_high = high;
-    *ret_low = low;
-    return n >= LEAST_WINDOWS;
+    if (n < LEAST_WINDOWS)
+        return ERR_OK;
+    const double middle = median(sorted, n);
+    ret->limit = 2.0 + 1.6 * log((double)n);
+    for (size_t k = 0; k < sizeof lengths / sizeof *lengths && lengths[k] <= n / 2; k++) {
+        const size_t length = lengths[k];
+        for (size_t first = 0; first + length <= n; first++) {
+            double mean = 0;
+            for (size_t i = first; i < first + length; i++)
+                mean += beyond[i] / (double)length;
+            double contrast = (mean - middle) * sqrt((double)length);
+            if (mean < 0 || contrast <= ret->contrast)
+                continue;
+            const struct detect_window *from = &d->timeline[which[first]];
+            const struct detect_window *to = &d->timeline[which[first + length - 1]];
+            const double quarter = 0.25 * (from->end_s - from->start_s);
+            ret->contrast = contrast;
+            ret->start_s = from->start_s + quarter;
+            ret->end_s = to->end_s - quarter;
+        }
+    }
+    return ERR_OK;
 }
 
 void detection_done(struct detection *detection)
@@ -147,10 +190,14 @@ static json_t *reasons_json(const struct detection *d)
         const struct reason *r = &d->reasons[i];
         char text[160];
         reason_sentence(r, text, sizeof text);
-        json_array_append_new(
-            list, json_pack("{s:s, s:b, s:o, s:o, s:s, s:s}", "code", reason_slug(r->code),
-                            "decides", r->decides, "measured", number(r->measured), "limit",
-                            number(r->limit), "unit", rows[r->code].unit, "text", text));
+        json_t *row = json_pack("{s:s, s:b, s:o, s:o, s:s, s:s}", "code", reason_slug(r->code),
+                                "decides", r->decides, "measured", number(r->measured), "limit",
+                                number(r->limit), "unit", rows[r->code].unit, "text", text);
+        if (row && r->end_s > 0) {
+            json_object_set_new(row, "start_s", number(r->start_s));
+            json_object_set_new(row, "end_s", number(r->end_s));
+        }
+        json_array_append_new(list, row);
     }
     return list;
 }

@@ -22,6 +22,7 @@ enum reason_code {
 struct reason {
     enum reason_code code;
     double measured, limit; /* in the row's unit */
+    double start_s, end_s;  /* of the stretch that it is about; 0 and 0: the whole recording */
     int decides;            /* 1: made the verdict inconclusive; only of a row that may */
 };
 const char *reason_slug(enum reason_code code);
@@ -69,9 +70,17 @@ double detect_probability(double llr, double prior);
  * mean of the windows over it; neighbouring pieces at or above the threshold make one part. */
 enum err_code detection_find_parts(struct detection *detection, struct err *err) MUST_CHECK;
 
-/* The highest and the lowest mean LLR of two neighbouring windows with at least a second of speech
- * in each; 0 where there are fewer than four such windows: too few to speak of parts. */
-int detection_extremes(const struct detection *detection, double *ret_high, double *ret_low);
+/* The stretch that speaks most for `side` (VERDICT_SYNTHETIC or VERDICT_HUMAN) and stands out from
+ * the rest: of 2 to 16 neighbouring windows with a second of speech or more in each, at most half
+ * of all such windows, whose mean LLR lies on that side of the threshold, the one with the largest
+ * contrast: (mean - median of all such windows) towards that side * square root of how many. */
+struct detect_stretch {
+    double start_s, end_s; /* less a quarter of a window at both ends, which it may share */
+    double contrast;       /* 0: there is none, or fewer than four windows: no parts to speak of */
+    double limit;          /* worth a remark from here on: the more windows, the more chances */
+};
+enum err_code detection_find_stretch(const struct detection *detection, enum verdict side,
+                                     struct detect_stretch *ret, struct err *err) MUST_CHECK;
 
 void detection_done(struct detection *detection);
 /* Object with verdict p_synthetic llr prior threshold reasons duration_s speech_s timeline

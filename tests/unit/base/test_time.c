@@ -126,6 +126,20 @@ static void clocks_go_forward_together(void **state)
     }
 }
 
+static void seconds_into_a_recording(void **state)
+{
+    (void)state;
+    const struct {
+        double seconds;
+        const char *text;
+    } cases[] = {{0, "0:00"}, {7.4, "0:07"}, {59.6, "1:00"}, {3599.4, "59:59"}, {3723, "1:02:03"}};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char text[24];
+        time_clock(text, sizeof text, cases[i].seconds);
+        assert_string_equal(text, cases[i].text);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -134,6 +148,7 @@ int main(void)
         cmocka_unit_test(refuses_the_rest),
         cmocka_unit_test(what_is_formatted_parses_back),
         cmocka_unit_test(clocks_go_forward_together),
+        cmocka_unit_test(seconds_into_a_recording),
     };
     return cmocka_run_group_tests_name("base_time", tests, NULL, NULL);
 }

@@ -378,20 +378,93 @@ static void clipping_is_the_share_near_the_extreme(void **state)
     assert_true(quality_band_edge(&q) == 0);
 }
 
-static void extremes_need_four_windows_with_speech(void **state)
+/* `n` windows of 4 s, one every 2 s. */
+static struct detection with_windows(struct detect_window *w, size_t n, double llr)
+{
+    for (size_t i = 0; i < n; i++)
+        w[i] = (struct detect_window){
+            .start_s = 2 * (double)i, .end_s = 2 * (double)i + 4, .speech_s = 3, .llr = llr};
+    return (struct detection){.timeline = w, .n_timeline = n, .threshold = 0.5};
+}
+
+static struct detect_stretch stretch_of(const struct detection *d, enum verdict side)
+{
+    struct detect_stretch ret;
+    assert_int_equal(detection_find_stretch(d, side, &ret, NULL), ERR_OK);
+    return ret;
+}
+
+static void a_stretch_stands_out_from_the_rest(void **state)
 {
     (void)state;
-    struct detect_window w[] = {{.speech_s = 3, .llr = -1},
-                                {.speech_s = 3, .llr = -2},
-                                {.speech_s = 0.5, .llr = 99},
-                                {.speech_s = 3, .llr = 3},
-                                {.speech_s = 3, .llr = 4}};
-    struct detection d = {.timeline = w, .n_timeline = ARRAY_LEN(w)};
-    double high, low;
-    assert_int_equal(detection_extremes(&d, &high, &low), 1);
-    assert_true(high == 3.5 && low == -1.5);
+    struct detect_window w[40];
+    struct detection d = with_windows(w, ARRAY_LEN(w), -3);
+    assert_true(stretch_of(&d, VERDICT_SYNTHETIC).contrast == 0);
+    for (size_t i = 10; i < 14; i++)
+        w[i].llr = 2;
+    struct detect_stretch s = stretch_of(&d, VERDICT_SYNTHETIC);
+    assert_true(fabs(s.contrast - 5 * 2) < 1e-9); /* four windows, five above the rest */
+    assert_true(s.start_s == 21 && s.end_s == 29);
+    assert_true(fabs(s.limit - (2 + 1.6 * log(40))) < 1e-9);
+    /* The other way round: human in synthetic. */
+    for (size_t i = 0; i < ARRAY_LEN(w); i++)
+        w[i].llr = 1 - w[i].llr;
+    struct detect_stretch other = stretch_of(&d, VERDICT_HUMAN);
+    assert_true(fabs(other.contrast - s.contrast) < 1e-9 && other.start_s == s.start_s);
+}
+
+static void a_stretch_is_on_its_side_of_the_threshold(void **state)
+{
+    (void)state;
+    struct detect_window w[40];
+    struct detection d = with_windows(w, ARRAY_LEN(w), -9);
+    for (size_t i = 10; i < 14; i++)
+        w[i].llr = 0.2;
+    assert_true(stretch_of(&d, VERDICT_SYNTHETIC).contrast == 0);
+    w[11].llr = w[12].llr = 0.6;
+    assert_true(fabs(stretch_of(&d, VERDICT_SYNTHETIC).contrast - 9.6 * sqrt(2)) < 1e-9);
+}
+
+static void a_stretch_is_half_of_the_windows_with_speech_at_most(void **state)
+{
+    (void)state;
+    struct detect_window w[5];
+    struct detection d = with_windows(w, ARRAY_LEN(w), -1);
+    w[0].llr = w[1].llr = 4;
+    w[4].speech_s = 0.9;
+    struct detect_stretch s = stretch_of(&d, VERDICT_SYNTHETIC);
+    assert_true(fabs(s.contrast - 2.5 * sqrt(2)) < 1e-9); /* two of four: the median is 1.5 */
+    assert_true(s.start_s == 1 && s.end_s == 5);
+    w[2].llr = 4; /* three of four are no exception */
+    assert_true(stretch_of(&d, VERDICT_SYNTHETIC).contrast == 0);
+    w[2].llr = -1;
     d.n_timeline = 4;
-    assert_int_equal(detection_extremes(&d, &high, &low), 0);
+    assert_true(stretch_of(&d, VERDICT_SYNTHETIC).end_s == 5);
+    w[3].speech_s = 0.9;
+    assert_true(stretch_of(&d, VERDICT_SYNTHETIC).end_s == 0); /* too few to speak of parts */
+}
+
+static void a_reason_says_where(void **state)
+{
+    (void)state;
+    char text[160];
+    struct reason r = {.code = REASON_SYNTHETIC_PARTS,
+                       .measured = 12.34,
+                       .limit = 10.1,
+                       .start_s = 83,
+                       .end_s = 3700};
+    reason_sentence(&r, text, sizeof text);
+    assert_string_equal(text, "human as a whole, but 1:23 to 1:01:40 sounds synthetic (contrast "
+                              "12.3; remark from 10.1)");
+    struct detection d = {.n_reasons = 2, .reasons = {r, {.code = REASON_NARROW_BAND}}};
+    json_t *json = detection_json(&d);
+    json_t *reasons = json_object_get(json, "reasons");
+    json_t *first = json_array_get(reasons, 0), *second = json_array_get(reasons, 1);
+    assert_true(json_real_value(json_object_get(first, "start_s")) == 83);
+    assert_true(json_real_value(json_object_get(first, "end_s")) == 3700);
+    assert_null(json_object_get(second, "start_s"));
+    assert_null(json_object_get(second, "end_s"));
+    json_decref(json);
 }
 
 int main(void)
@@ -405,7 +478,10 @@ int main(void)
         cmocka_unit_test(no_verdict_on_what_is_no_speech),
         cmocka_unit_test(the_cut_changes_no_reason),
         cmocka_unit_test(clipping_is_the_share_near_the_extreme),
-        cmocka_unit_test(extremes_need_four_windows_with_speech),
+        cmocka_unit_test(a_stretch_stands_out_from_the_rest),
+        cmocka_unit_test(a_stretch_is_on_its_side_of_the_threshold),
+        cmocka_unit_test(a_stretch_is_half_of_the_windows_with_speech_at_most),
+        cmocka_unit_test(a_reason_says_where),
     };
     return cmocka_run_group_tests_name("detect_reasons", tests, open_model, close_model);
 }

@@ -29,6 +29,8 @@ export interface Reason {
   measured: number;
   limit: number;
   unit: string;
+  start_s?: number; // of the stretch that it is about; none: the whole recording
+  end_s?: number;
   text: string;
 }
 

@@ -3,6 +3,7 @@ import type { Dict } from "./en";
 import { errorsRu } from "./errors";
 import { bytes, clock, codec, number, percent, plural, rate, seconds, signed, span } from "./format";
 
+const stretch = (from?: number, to?: number) => (from === undefined || to === undefined ? "один отрезок" : `отрезок ${clock(from)}–${clock(to)}`);
 const n = (value: number, one: string, few: string, many: string) => plural("ru", value, { one, few, many, other: few });
 
 export const ru: Dict = {
@@ -149,10 +150,10 @@ export const ru: Dict = {
     low_snr: (m) => `Речь лишь на ${number("ru", m)} дБ громче звука между словами. Дайте запись с меньшим шумом.`,
     clipped: (m) => `${number("ru", m, 1)} % отсчётов срезано: записано слишком громко. Дайте более тихий оригинал.`,
     narrow_band: (m) => `Выше ${number("ru", m)} Гц ничего нет, как по телефону: судить труднее.`,
-    synthetic_parts: (m) => `В целом человек, но один отрезок лежит на ${number("ru", m, 1)} выше порога: посмотрите, где.`,
+    synthetic_parts: (from, to) => `В целом человек, но ${stretch(from, to)} звучит синтетически: прослушайте его.`,
     borderline: (m, limit) =>
       `Слишком близко, чтобы решить: оценка (LLR) ${signed("ru", m)}, а вывод с этой стороны начинается с ${signed("ru", limit)}. Запись подлиннее или чище может дать ответ.`,
-    disagreement: (m) => `Отчасти звучит как человек: один отрезок лежит на ${number("ru", m, 1)} ниже порога. Посмотрите, где.`,
+    disagreement: (from, to) => `В целом синтетика, но ${stretch(from, to)} звучит как человек: прослушайте его.`,
   },
   where: {
     heading: "Где",

@@ -15,9 +15,10 @@ export function reasonSentence(t: Dict, reason: Reason): string {
     case "low_snr":
     case "clipped":
     case "narrow_band":
+      return t.reasons[reason.code](reason.measured);
     case "synthetic_parts":
     case "disagreement":
-      return t.reasons[reason.code](reason.measured);
+      return t.reasons[reason.code](reason.start_s, reason.end_s);
     default:
       return reason.text;
   }
