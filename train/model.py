@@ -117,6 +117,13 @@ class Detector(nn.Module):
             return keep("logit", self.fc2(hidden).squeeze(1))
 
 
+def dropped(x: torch.Tensor, share: float) -> torch.Tensor:
+    """Dropout, to a 256th: four masks from one random number take a third of F.dropout's time, which is most of a step of Detail's."""
+    cut = round(256 * share)
+    random = torch.empty((x.numel() + 3) // 4, dtype=torch.int32).random_(-(2**31), 2**31).view(torch.uint8)
+    return x * (random[: x.numel()].view(x.shape) >= cut) * (256 / (256 - cut))
+
+
 class Detail(nn.Module):
     """The second network: detail.py's numbers of a window to a logit, to be added to Detector's."""
 
@@ -133,8 +140,8 @@ class Detail(nn.Module):
         """[batch, detail.COUNT] to [batch]; `record` as in Detector."""
         # A recording unlike all others says no more than an odd one.
         given = ((x - self.mean) * self.scale).clamp(-4, 4)
-        first = F.relu(self.fc1(F.dropout(given, self.dropout, self.training)))
-        second = F.relu(self.fc2(F.dropout(first, 1.3 * self.dropout, self.training)))
+        first = F.relu(self.fc1(dropped(given, self.dropout) if self.training else given))
+        second = F.relu(self.fc2(dropped(first, 1.3 * self.dropout) if self.training else first))
         logit = self.fc3(second)
         if record is not None:
             record.update({"detail": given, "detail.fc1": first, "detail.fc2": second, "detail.fc3": logit})
