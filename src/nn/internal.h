@@ -70,6 +70,7 @@ struct nn_layer {
     int cin, cout, hin, win, hout, wout, stride;
     int in, out, residual, scratch;
     int tile_block;      /* Winograd */
+    int halves;          /* dense: `weights` are 16-bit floats */
     size_t weights;      /* floats from the start of the model's weights */
     size_t bias;         /* likewise */
     size_t extra;        /* attention: the score vector; detail: the factors */

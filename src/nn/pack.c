@@ -346,18 +346,23 @@ static enum err_code pack_attn(const struct st_file *file, const struct nn_layer
 
 /* File [n][k] -> [k][n padded to 16]. */
 static enum err_code pack_dense(const struct st_file *file, const struct nn_layer *l,
-                                float *weights, struct err *err)
+                                const struct nn_kernels *kernels, float *weights, struct err *err)
 {
     enum err_code rc = ERR_OK;
     _cleanup_free_ float *from = read_all(file, l->conv, "weight", &rc, err);
     _cleanup_free_ float *bias = from ? read_all(file, l->conv, "bias", &rc, err) : NULL;
     if (rc)
         return rc;
-    size_t padded = l->weight_count / (size_t)l->cin;
+    const size_t padded = (size_t)nn_pad_to(l->cout, 16), count = (size_t)l->cin * padded;
+    _cleanup_free_ float *wide = l->halves ? try_alloc(count, sizeof *wide) : NULL;
+    if (l->halves && !wide)
+        return err_set(err, ERR_NO_MEMORY, "no memory for the weights of %s", l->name);
+    float *to = wide ? wide : weights + l->weights;
     for (int n = 0; n < l->cout; n++)
         for (int k = 0; k < l->cin; k++)
-            weights[l->weights + (size_t)k * padded + (size_t)n] =
-                from[(size_t)n * (size_t)l->cin + (size_t)k];
+            to[(size_t)k * padded + (size_t)n] = from[(size_t)n * (size_t)l->cin + (size_t)k];
+    if (wide)
+        kernels->halve(wide, count, (uint16_t *)(void *)(weights + l->weights));
     memcpy(weights + l->bias, bias, (size_t)l->cout * sizeof(float));
     return ERR_OK;
 }
@@ -386,7 +391,7 @@ enum err_code nn_pack_weights(const struct st_file *file, const struct nn_plan *
         else if (l->kind == NN_DETAIL)
             rc = pack_detail(file, l, weights, err);
         else if (l->kind == NN_FC1 || l->kind == NN_FC2)
-            rc = pack_dense(file, l, weights, err);
+            rc = pack_dense(file, l, kernels, weights, err);
         else
             rc = pack_conv(file, l, kernels, weights, err);
         if (rc)

@@ -178,7 +178,7 @@ static void add_attn(struct nn_plan *plan, const struct nn_kernels *kernels, str
 }
 
 static void add_dense(struct nn_plan *plan, struct cursor *at, enum nn_layer_kind kind,
-                      const char *name, const char *weights, int outputs, int residual)
+                      const char *name, const char *weights, int outputs, int residual, int halves)
 {
     struct nn_layer *layer = add_layer(plan, kind, name);
     size_t padded = (size_t)nn_pad_to(outputs, 16);
@@ -187,7 +187,8 @@ static void add_dense(struct nn_plan *plan, struct cursor *at, enum nn_layer_kin
     layer->cin = at->channels, layer->cout = outputs;
     layer->hin = layer->win = layer->hout = layer->wout = 1;
     layer->macs = (uint64_t)at->channels * (uint64_t)outputs;
-    layer->weight_count = (size_t)at->channels * padded;
+    layer->halves = halves;
+    layer->weight_count = (size_t)at->channels * padded / (halves ? 2 : 1);
     layer->weights = add_weights(plan, layer->weight_count);
     layer->bias = add_weights(plan, padded);
     layer->in = at->buffer;
@@ -198,7 +199,8 @@ static void add_dense(struct nn_plan *plan, struct cursor *at, enum nn_layer_kin
 
 /* Statistics of the window and the small network that judges them: a buffer with its logit. They
  * come first, while the plane is there anyway and the memory is free. */
-static int add_detail(struct nn_plan *plan, const struct nn_config *config)
+static int add_detail(struct nn_plan *plan, const struct nn_config *config,
+                      const struct nn_kernels *kernels)
 {
     struct nn_layer *layer = add_layer(plan, NN_DETAIL, "detail");
     snprintf(layer->conv, sizeof layer->conv, "detail");
@@ -211,9 +213,10 @@ static int add_detail(struct nn_plan *plan, const struct nn_config *config)
     layer->scratch = add_buffer(plan, nn_detail_scratch(nn_window_samples(&config->shape)));
     finish_layer(plan, layer);
     struct cursor at = {layer->out, NN_DETAIL_COUNT, 1, 1};
-    add_dense(plan, &at, NN_FC1, "detail.fc1", "detail.fc1", config->detail_hidden[0], -1);
-    add_dense(plan, &at, NN_FC1, "detail.fc2", "detail.fc2", config->detail_hidden[1], -1);
-    add_dense(plan, &at, NN_FC2, "detail.fc3", "detail.fc3", 1, -1);
+    add_dense(plan, &at, NN_FC1, "detail.fc1", "detail.fc1", config->detail_hidden[0], -1,
+              kernels->dense16 != NULL);
+    add_dense(plan, &at, NN_FC1, "detail.fc2", "detail.fc2", config->detail_hidden[1], -1, 0);
+    add_dense(plan, &at, NN_FC2, "detail.fc3", "detail.fc3", 1, -1, 0);
     return at.buffer;
 }
 
@@ -248,14 +251,14 @@ enum err_code nn_plan_make(const struct nn_config *config, const struct nn_kerne
     int detail = -1;
     ret->plane = add_buffer(ret, (size_t)(config->shape.window_frames + 2) * NN_PLANE_PITCH);
     if (config->detail_hidden[0])
-        detail = add_detail(ret, config);
+        detail = add_detail(ret, config, kernels);
     add_stem(ret, config, &at);
     for (int i = 0; i < config->stages; i++)
         add_stage(ret, kernels, &at, i, config->channels[i], config->blocks[i]);
     add_collapse(ret, kernels, &at);
     add_attn(ret, kernels, &at, config->attn_hidden);
-    add_dense(ret, &at, NN_FC1, "fc1", "fc1", config->fc_hidden, -1);
-    add_dense(ret, &at, NN_FC2, "logit", "fc2", 1, detail);
+    add_dense(ret, &at, NN_FC1, "fc1", "fc1", config->fc_hidden, -1, 0);
+    add_dense(ret, &at, NN_FC2, "logit", "fc2", 1, detail, 0);
     place_buffers(ret);
     if (ret->arena_floats < NN_FRONT_SCRATCH) /* nn_frames works in the same memory */
         ret->arena_floats = NN_FRONT_SCRATCH;

@@ -228,8 +228,14 @@ static void run_dense(const struct nn_model *model, float *arena, const struct n
 {
     const struct nn_buffer *buffers = model->plan.buffers;
     float *out = arena + buffers[l->out].offset;
-    model->kernels->dense(arena + buffers[l->in].offset, l->cin, model->weights + l->weights,
-                          model->weights + l->bias, nn_pad_to(l->cout, 16), l->kind == NN_FC1, out);
+    const float *in = arena + buffers[l->in].offset, *weights = model->weights + l->weights;
+    const float *bias = model->weights + l->bias;
+    const int n = nn_pad_to(l->cout, 16), relu = l->kind == NN_FC1;
+    if (l->halves)
+        model->kernels->dense16(in, l->cin, (const uint16_t *)(const void *)weights, bias, n, relu,
+                                out);
+    else
+        model->kernels->dense(in, l->cin, weights, bias, n, relu, out);
     if (l->residual >= 0)
         out[0] += arena[buffers[l->residual].offset];
 }

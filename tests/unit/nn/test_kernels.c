@@ -343,10 +343,40 @@ static void check_dense(const struct nn_kernels *k)
     }
 }
 
+/* Weights that 16 bits hold exactly give what they give in 32. */
+static void check_dense16(const struct nn_kernels *k)
+{
+    if (!k->dense16) {
+        assert_null(k->halve);
+        return;
+    }
+    const int n = 48, depth = 133;
+    _cleanup_free_ float *x = random_floats((size_t)depth, 1);
+    _cleanup_free_ float *w = random_floats((size_t)(depth * n), 2);
+    _cleanup_free_ float *b = random_floats((size_t)n, 3);
+    _cleanup_free_ float *y = random_floats((size_t)n, 4);
+    _cleanup_free_ float *y16 = random_floats((size_t)n, 5);
+    _cleanup_free_ uint16_t *halves = try_alloc((size_t)(depth * n), sizeof *halves);
+    for (int i = 0; i < depth * n; i++)
+        w[i] = (float)(rint(512 * (double)w[i]) / 512);
+    k->halve(w, (size_t)(depth * n), halves);
+    for (int relu = 0; relu < 2; relu++) {
+        k->dense(x, depth, w, b, n, relu, y);
+        k->dense16(x, depth, halves, b, n, relu, y16);
+        assert_memory_equal(y, y16, (size_t)n * sizeof *y);
+    }
+    w[0] = 1 + 1.0f / 1024 + 1.0f / 2048; /* a half goes to the even side */
+    w[1] = 70000;
+    k->halve(w, 16, halves);
+    assert_int_equal(halves[0], 0x3c02);
+    assert_int_equal(halves[1], 0x7c00); /* infinity: such a model has no finite answer */
+}
+
 static void dense_layer(void **state)
 {
     (void)state;
     EACH_ISA(check_dense)
+    EACH_ISA(check_dense16)
 }
 
 static void check_attn(const struct nn_kernels *k)
