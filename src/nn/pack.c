@@ -344,25 +344,30 @@ static enum err_code pack_attn(const struct st_file *file, const struct nn_layer
     return ERR_OK;
 }
 
-/* File [n][k] -> [k][n padded to 16]. */
+/* File [n][k] -> [k][n padded to 16]; as 16-bit floats a few rows at a time. */
 static enum err_code pack_dense(const struct st_file *file, const struct nn_layer *l,
                                 const struct nn_kernels *kernels, float *weights, struct err *err)
 {
+    enum { ROWS = 64 };
     enum err_code rc = ERR_OK;
     _cleanup_free_ float *from = read_all(file, l->conv, "weight", &rc, err);
     _cleanup_free_ float *bias = from ? read_all(file, l->conv, "bias", &rc, err) : NULL;
     if (rc)
         return rc;
-    const size_t padded = (size_t)nn_pad_to(l->cout, 16), count = (size_t)l->cin * padded;
-    _cleanup_free_ float *wide = l->halves ? try_alloc(count, sizeof *wide) : NULL;
-    if (l->halves && !wide)
+    const size_t padded = (size_t)nn_pad_to(l->cout, 16), depth = (size_t)l->cin;
+    _cleanup_free_ float *some = l->halves ? try_alloc(ROWS * padded, sizeof *some) : NULL;
+    if (l->halves && !some)
         return err_set(err, ERR_NO_MEMORY, "no memory for the weights of %s", l->name);
-    float *to = wide ? wide : weights + l->weights;
-    for (int n = 0; n < l->cout; n++)
-        for (int k = 0; k < l->cin; k++)
-            to[(size_t)k * padded + (size_t)n] = from[(size_t)n * (size_t)l->cin + (size_t)k];
-    if (wide)
-        kernels->halve(wide, count, (uint16_t *)(void *)(weights + l->weights));
+    for (size_t k = 0; k < depth; k += ROWS) {
+        const size_t rows = k + ROWS < depth ? ROWS : depth - k;
+        float *to = some ? some : weights + l->weights + k * padded;
+        for (int n = 0; n < l->cout; n++)
+            for (size_t r = 0; r < rows; r++)
+                to[r * padded + (size_t)n] = from[(size_t)n * depth + k + r];
+        if (some)
+            kernels->halve(some, rows * padded,
+                           (uint16_t *)(void *)(weights + l->weights) + k * padded);
+    }
     memcpy(weights + l->bias, bias, (size_t)l->cout * sizeof(float));
     return ERR_OK;
 }
