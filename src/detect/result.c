@@ -8,6 +8,11 @@
 #include "../base/mem.h"
 #include "../base/time.h"
 
+/* A stretch is worth a remark from STRETCH_LEAST + STRETCH_MORE * ln(windows) on; docs/detector.md
+ * says how that was found. */
+#define STRETCH_LEAST 2.0
+#define STRETCH_MORE  1.6
+
 const char *verdict_name(enum verdict verdict)
 {
     static const char *const names[] = {"human", "synthetic", "inconclusive"};
@@ -149,7 +154,7 @@ enum err_code detection_find_stretch(const struct detection *d, enum verdict sid
     if (n < LEAST_WINDOWS)
         return ERR_OK;
     const double middle = median(sorted, n);
-    ret->limit = 2.0 + 1.6 * log((double)n);
+    ret->limit = STRETCH_LEAST + STRETCH_MORE * log((double)n);
     for (size_t k = 0; k < sizeof lengths / sizeof *lengths && lengths[k] <= n / 2; k++) {
         const size_t length = lengths[k];
         for (size_t first = 0; first + length <= n; first++) {

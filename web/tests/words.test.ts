@@ -64,9 +64,9 @@ describe("sentences", () => {
     expect(reasonSentence(en, reason("damaged", 1))).toContain("1 part of");
     expect(reasonSentence(ru, reason("of the future", 1))).toBe("server text");
     const parts: Reason = { ...reason("synthetic_parts", 12.3), start_s: 83.2, end_s: 3700 };
-    expect(reasonSentence(en, parts)).toContain("but 1:23 to 1:01:40 sounds synthetic");
-    expect(reasonSentence(ru, parts)).toContain("отрезок 1:23–1:01:40 звучит синтетически");
-    expect(reasonSentence(en, reason("disagreement", 2.1))).toContain("a stretch sounds human");
+    expect(reasonSentence(en, parts)).toContain("Listen to 1:23 to 1:01:40: it sounds synthetic");
+    expect(reasonSentence(ru, parts)).toContain("отрезок 1:23–1:01:40: он звучит синтетически");
+    expect(reasonSentence(en, reason("disagreement", 2.1))).toContain("what is marked below: it sounds human");
   });
   it("says errors by code, else in the server's words", () => {
     expect(errorSentences(ru, { code: "not_audio", text: "x" })[0]).toBe("Содержимое – не аудио.");

@@ -454,8 +454,8 @@ static void a_reason_says_where(void **state)
                        .start_s = 83,
                        .end_s = 3700};
     reason_sentence(&r, text, sizeof text);
-    assert_string_equal(text, "human as a whole, but 1:23 to 1:01:40 sounds synthetic (contrast "
-                              "12.3; remark from 10.1)");
+    assert_string_equal(text, "1:23 to 1:01:40 stands out: it sounds synthetic (contrast 12.3; "
+                              "remark from 10.1)");
     struct detection d = {.n_reasons = 2, .reasons = {r, {.code = REASON_NARROW_BAND}}};
     json_t *json = detection_json(&d);
     json_t *reasons = json_object_get(json, "reasons");

@@ -3,7 +3,7 @@ import { errorsEn } from "./errors";
 import { bytes, clock, codec, number, percent, plural, rate, seconds, signed, span } from "./format";
 
 /* Answers of earlier versions do not say which. */
-const stretch = (from?: number, to?: number) => (from === undefined || to === undefined ? "a stretch" : `${clock(from)} to ${clock(to)}`);
+const stretch = (from?: number, to?: number) => (from === undefined || to === undefined ? "what is marked below" : `${clock(from)} to ${clock(to)}`);
 const n = (value: number, one: string, other: string) => plural("en", value, { one, other });
 
 export const en = {
@@ -153,10 +153,10 @@ export const en = {
     low_snr: (m: number) => `The speech stands only ${number("en", m)} dB above the sound between the words. Give a quieter recording.`,
     clipped: (m: number) => `${number("en", m, 1)}% of the samples are cut off: it was recorded too loud. Give a quieter original.`,
     narrow_band: (m: number) => `Nothing lies above ${number("en", m)} Hz, as over a telephone: less to judge by.`,
-    synthetic_parts: (from?: number, to?: number) => `Human as a whole, but ${stretch(from, to)} sounds synthetic: listen there.`,
+    synthetic_parts: (from?: number, to?: number) => `Listen to ${stretch(from, to)}: it sounds synthetic and stands out from the rest.`,
     borderline: (m: number, limit: number) =>
       `Too close to call: the score (LLR) is ${signed("en", m)}, and on this side a verdict begins at ${signed("en", limit)}. A longer or cleaner recording may settle it.`,
-    disagreement: (from?: number, to?: number) => `Synthetic as a whole, but ${stretch(from, to)} sounds human: listen there.`,
+    disagreement: (from?: number, to?: number) => `Listen to ${stretch(from, to)}: it sounds human and stands out from the rest.`,
   },
   where: {
     heading: "Where",

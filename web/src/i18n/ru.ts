@@ -3,7 +3,7 @@ import type { Dict } from "./en";
 import { errorsRu } from "./errors";
 import { bytes, clock, codec, number, percent, plural, rate, seconds, signed, span } from "./format";
 
-const stretch = (from?: number, to?: number) => (from === undefined || to === undefined ? "один отрезок" : `отрезок ${clock(from)}–${clock(to)}`);
+const stretch = (from?: number, to?: number) => (from === undefined || to === undefined ? "отмеченный ниже отрезок" : `отрезок ${clock(from)}–${clock(to)}`);
 const n = (value: number, one: string, few: string, many: string) => plural("ru", value, { one, few, many, other: few });
 
 export const ru: Dict = {
@@ -150,10 +150,10 @@ export const ru: Dict = {
     low_snr: (m) => `Речь лишь на ${number("ru", m)} дБ громче звука между словами. Дайте запись с меньшим шумом.`,
     clipped: (m) => `${number("ru", m, 1)} % отсчётов срезано: записано слишком громко. Дайте более тихий оригинал.`,
     narrow_band: (m) => `Выше ${number("ru", m)} Гц ничего нет, как по телефону: судить труднее.`,
-    synthetic_parts: (from, to) => `В целом человек, но ${stretch(from, to)} звучит синтетически: прослушайте его.`,
+    synthetic_parts: (from, to) => `Прослушайте ${stretch(from, to)}: он звучит синтетически и выделяется на фоне остального.`,
     borderline: (m, limit) =>
       `Слишком близко, чтобы решить: оценка (LLR) ${signed("ru", m)}, а вывод с этой стороны начинается с ${signed("ru", limit)}. Запись подлиннее или чище может дать ответ.`,
-    disagreement: (from, to) => `В целом синтетика, но ${stretch(from, to)} звучит как человек: прослушайте его.`,
+    disagreement: (from, to) => `Прослушайте ${stretch(from, to)}: он звучит как человек и выделяется на фоне остального.`,
   },
   where: {
     heading: "Где",
