@@ -1,7 +1,6 @@
 /* Output formats of `sonde detect`. One thread: the one that prints. */
 #include "print.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -155,7 +155,7 @@ enum err_code detection_find_stretch(const struct detection *d, enum verdict sid
         return ERR_OK;
     const double middle = median(sorted, n);
     ret->limit = STRETCH_LEAST + STRETCH_MORE * log((double)n);
-    for (size_t k = 0; k < sizeof lengths / sizeof *lengths && lengths[k] <= n / 2; k++) {
+    for (size_t k = 0; k < ARRAY_LEN(lengths) && lengths[k] <= n / 2; k++) {
         const size_t length = lengths[k];
         for (size_t first = 0; first + length <= n; first++) {
             double mean = 0;

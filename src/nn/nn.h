@@ -16,7 +16,8 @@
 #include "../base/err.h"
 
 /* From the slowest to the fastest. The last one rounds to 16 bits what goes into the products of
- * the convolutions (docs/adr/0007-sixteen-bits.md); the others compute in fp32 throughout. */
+ * the convolutions, and the weights of the widest layer (docs/adr/0007-sixteen-bits.md); the others
+ * compute in fp32 throughout. */
 enum nn_isa {
     NN_ISA_AUTO = -1,
     NN_ISA_SCALAR,

@@ -127,7 +127,8 @@ struct nn_kernels {
     /* y[n] = relu?(sum x[k] w[k][n] + bias[n]); n is a multiple of 16. */
     void (*dense)(const float *x, int k, const float *weights, const float *bias, int n, int relu,
                   float *y);
-    /* The same with weights as 16-bit floats, or NULL; and what makes these of n floats. */
+    /* The same with weights as 16-bit floats, or NULL; and what makes these of n floats, a
+     * multiple of 16. */
     void (*dense16)(const float *x, int k, const uint16_t *weights, const float *bias, int n,
                     int relu, float *y);
     void (*halve)(const float *from, size_t n, uint16_t *to);

@@ -39,8 +39,6 @@ struct tiny *tiny_new(int window_frames, int stem, const char *stages, int attn,
 /* Statistics of the window and a network of 32 and 16 over them. window_frames >= 100. */
 void tiny_add_detail(struct tiny *tiny);
 void tiny_free(struct tiny *tiny);
-/* The nearest 16-bit float; for what lies between 6e-5 and 65504. */
-double tiny_half(double x);
 struct tiny_tensor *tiny_find(struct tiny *tiny, const char *name);
 void tiny_set_meta(struct tiny *tiny, const char *key, const char *value); /* NULL removes */
 /* The safetensors file, to be freed. */
