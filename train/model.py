@@ -117,11 +117,19 @@ class Detector(nn.Module):
             return keep("logit", self.fc2(hidden).squeeze(1))
 
 
-def dropped(x: torch.Tensor, share: float) -> torch.Tensor:
-    """Dropout, to a 256th: four masks from one random number take a third of F.dropout's time, which is most of a step of Detail's."""
-    cut = round(256 * share)
-    random = torch.empty((x.numel() + 3) // 4, dtype=torch.int32).random_(-(2**31), 2**31).view(torch.uint8)
-    return x * (random[: x.numel()].view(x.shape) >= cut) * (256 / (256 - cut))
+class Dropout:
+    """Dropout by stretches of one long random mask, from anywhere in it: F.dropout's random numbers took most of a step of Detail's."""
+
+    LONGER = 4  # than the first input
+
+    def __init__(self, share: float) -> None:
+        self.share, self.mask = share, torch.empty(0)
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        if len(self.mask) < x.numel():
+            self.mask = (torch.rand(self.LONGER * x.numel()) >= self.share).float() / (1 - self.share)
+        first = int(torch.randint(len(self.mask) - x.numel() + 1, ()))
+        return x * self.mask[first : first + x.numel()].view(x.shape)
 
 
 class Detail(nn.Module):
@@ -134,14 +142,14 @@ class Detail(nn.Module):
         self.fc1 = nn.Linear(detail.COUNT, hidden[0])
         self.fc2 = nn.Linear(hidden[0], hidden[1])
         self.fc3 = nn.Linear(hidden[1], 1)
-        self.dropout = dropout
+        self.drop = Dropout(dropout), Dropout(1.3 * dropout)
 
     def forward(self, x: torch.Tensor, record: dict[str, torch.Tensor] | None = None) -> torch.Tensor:
         """[batch, detail.COUNT] to [batch]; `record` as in Detector."""
         # A recording unlike all others says no more than an odd one.
         given = ((x - self.mean) * self.scale).clamp(-4, 4)
-        first = F.relu(self.fc1(dropped(given, self.dropout) if self.training else given))
-        second = F.relu(self.fc2(dropped(first, 1.3 * self.dropout) if self.training else first))
+        first = F.relu(self.fc1(self.drop[0](given) if self.training else given))
+        second = F.relu(self.fc2(self.drop[1](first) if self.training else first))
         logit = self.fc3(second)
         if record is not None:
             record.update({"detail": given, "detail.fc1": first, "detail.fc2": second, "detail.fc3": logit})

@@ -30,13 +30,16 @@ import torch
 from scipy import fft, signal
 from torch.nn import functional as F
 
-from . import augment, data, engine, env, evaluate, frontend, model, train
+from . import augment, data, engine, env, evaluate, frontend, model, resample, train
 
 SMOOTHING = 0.05
 SHORT, SHORT_SECONDS = 0.25, (1.2, 3.5)  # share of gentle draws that are cut, and to what
 FASTER, PACE = 0.6, (64, (59, 70))  # share of them that is resampled, by 64 over 59 to 69
+AS_PROGRAM = 0.5  # share of the narrow-band copies that are made to sound like files at 8 kHz
 NOISY_SEED, NOISY_DB, NOISY_ROOM = 1000, (5, 20), 0.3
 SHARES = {"gentle": 0.7, "noisy": 0.1, "rough": 0.2}  # of a batch
+# How much more often than by their sources' sizes: there are few clips of them, and their systems are the hardest to hear.
+WEIGHTS = {"codec": 2.0, "vocoder": 1.5}
 
 
 SHARED: dict = {}  # what the processes of a pool take over from their parent
@@ -47,7 +50,10 @@ class Draws(train.Draws):
 
     def clip(self, n: int, seed: int) -> tuple[np.random.Generator, np.ndarray]:
         rng, clip, copy, _ = self.pick(n, seed)
-        return rng, self.cache.samples(clip, copy).astype(np.float32) / 32768
+        x = self.cache.samples(clip, copy).astype(np.float32) / 32768
+        if copy and np.random.default_rng([seed, n, 2]).random() < AS_PROGRAM and resample.narrow(x):
+            x = resample.as_program(x)
+        return rng, x
 
     @staticmethod
     def window(rng: np.random.Generator, x: np.ndarray) -> np.ndarray:
@@ -80,10 +86,10 @@ class Draws(train.Draws):
         rng, clip, copy, _ = self.pick(n, self.seed)
         return engine.numbers(self.augmenter.wave(rng, self.cache.samples(clip, copy), self.babble))
 
-    def part(self, kind: str, n: int, folds: int) -> int:
-        """Of the source of draw n."""
-        clip = self.pick(n, self.seed + (NOISY_SEED if kind == "noisy" else 0))[1]
-        return part(self.cache.clips[clip].source, folds)
+    def known(self, kind: str, n: int, folds: int) -> tuple[int, float]:
+        """The part that draw n's source is of, and the draw's weight."""
+        clip = self.cache.clips[self.pick(n, self.seed + (NOISY_SEED if kind == "noisy" else 0))[1]]
+        return part(clip.source, folds), WEIGHTS.get(clip.kind, 1.0)
 
 
 def part(source: str, folds: int) -> int:
@@ -104,11 +110,16 @@ def drawn(draws: Draws, args: argparse.Namespace) -> dict[str, torch.Tensor]:
     args.work.mkdir(parents=True, exist_ok=True)
     SHARED["draws"], rows = draws, {}
     for kind in ("gentle", "noisy", "rough"):
-        kept = args.work / f"{args.out.stem}-{kind}.npy"
+        kept, count = args.work / f"{args.out.stem}-{kind}.npy", getattr(args, kind)
         if not kept.exists():
+            unfinished = kept.with_suffix(".part")
+            table = np.lib.format.open_memmap(unfinished, "w+", np.float32, (count, detail.COUNT))
             with Pool(args.processes) as pool:
-                np.save(kept, np.stack(pool.map(one_draw, [(kind, n) for n in range(getattr(args, kind))], chunksize=64)))
-        rows[kind] = torch.from_numpy(np.load(kept))
+                for n, row in enumerate(pool.imap(one_draw, ((kind, n) for n in range(count)), chunksize=64)):
+                    table[n] = row
+            table.flush()
+            unfinished.rename(kept)
+        rows[kind] = torch.from_numpy(np.load(kept, mmap_mode="c"))  # never written to, but torch asks for memory that could be
     return rows
 
 
@@ -130,8 +141,8 @@ class Clips:
         return np.bincount(self.owner, logits) / np.bincount(self.owner)
 
 
-def fit(rows: dict[str, torch.Tensor], pairs: dict[str, np.ndarray], args: argparse.Namespace, seed: int) -> model.Detail:
-    """Rows are human and synthetic in turn; `pairs` are the even ones to train on."""
+def fit(rows: dict[str, torch.Tensor], chances: dict[str, np.ndarray], args: argparse.Namespace, seed: int) -> model.Detail:
+    """Rows are human and synthetic in turn; `chances` are the pairs' to be drawn, added up, by kind."""
     torch.manual_seed(seed)
     rng = np.random.default_rng([seed, 7])
     net, mean = model.Detail(tuple(args.hidden), args.dropout), model.Detail(tuple(args.hidden))
@@ -142,8 +153,8 @@ def fit(rows: dict[str, torch.Tensor], pairs: dict[str, np.ndarray], args: argpa
     for step in range(args.steps):
         inputs = []
         for kind, share in SHARES.items():
-            pair = torch.from_numpy(rng.choice(pairs[kind], round(args.batch * share / 2)))
-            inputs.append(rows[kind][torch.stack([pair, pair + 1], dim=1).ravel()])
+            even = 2 * torch.from_numpy(np.searchsorted(chances[kind], rng.random(round(args.batch * share / 2)), side="right"))
+            inputs.append(rows[kind][torch.stack([even, even + 1], dim=1).ravel()])
         for group in optimiser.param_groups:
             group["lr"] = train.rate(step / args.steps, args.lr)
         batch = torch.cat(inputs)
@@ -158,19 +169,26 @@ def fit(rows: dict[str, torch.Tensor], pairs: dict[str, np.ndarray], args: argpa
     return mean.eval()
 
 
-def pairs_without(left_out: int) -> dict[str, np.ndarray]:
-    """The even one of every pair of draws of which neither is of that part; -1: of all."""
-    return {kind: 2 * np.flatnonzero((of != left_out).reshape(-1, 2).all(1)) for kind, of in SHARED["parts"].items()}
+def chances_without(left_out: int) -> dict[str, np.ndarray]:
+    """Of every pair of draws, added up; none for those of which one is of that part. -1: of all."""
+    chances = {}
+    for kind, known in SHARED["known"].items():
+        pairs = known.reshape(-1, 2, 2)
+        chances[kind] = np.cumsum(pairs[:, 1, 1] * (pairs[:, :, 0] != left_out).all(1))
+        if not chances[kind][-1]:
+            raise SystemExit("too few sources to leave a part of them out; add sources, or try another --folds")
+        chances[kind] /= chances[kind][-1]
+    return chances
 
 
 def one_net(job: tuple[argparse.Namespace, int, int]) -> model.Detail:
     args, seed, left_out = job
-    return fit(SHARED["rows"], pairs_without(left_out), args, seed)
+    return fit(SHARED["rows"], chances_without(left_out), args, seed)
 
 
-def one_part(job: tuple[str, int, int]) -> int:
+def known_of(job: tuple[str, int, int]) -> tuple[int, float]:
     kind, n, folds = job
-    return SHARED["draws"].part(kind, n, folds)
+    return SHARED["draws"].known(kind, n, folds)
 
 
 def stack(nets: list[model.Detail], weight: float) -> model.Detail:
@@ -206,14 +224,14 @@ def run(args: argparse.Namespace) -> None:
     SHARED["rows"] = rows = drawn(Draws(cache, members, args.seed, args.strength, args.pairs, args.old), args)
     began = time.monotonic()
     with Pool(args.processes) as pool:
-        SHARED["parts"] = {k: np.array(pool.map(one_part, [(k, n, args.folds) for n in range(len(r))], chunksize=1024)) for k, r in rows.items()}
-    if not all(len(pairs) for left_out in range(args.folds) for pairs in pairs_without(left_out).values()):
-        raise SystemExit(f"too few sources to leave one of {args.folds} parts of them out; add sources, or try another --folds")
+        SHARED["known"] = {k: np.array(pool.map(known_of, [(k, n, args.folds) for n in range(len(r))], chunksize=1024)) for k, r in rows.items()}
+    for left_out in range(args.folds):
+        chances_without(left_out)  # or it ends here, before the work
+    jobs = [(args, args.seed + n, left_out) for left_out in range(-1, args.folds) for n in range(args.nets if left_out < 0 else args.fold_nets)]
     with Pool(args.processes) as pool:
-        nets = pool.map(one_net, [(args, args.seed + n, left_out) for left_out in range(-1, args.folds) for n in range(args.nets)], chunksize=1)
-    parts = [stack(nets[k : k + args.nets], args.weight) for k in range(args.nets, len(nets), args.nets)]
-    nets = nets[: args.nets]
-    net = stack(nets, args.weight)
+        nets = pool.map(one_net, jobs, chunksize=1)
+    of = [left_out for *_, left_out in jobs]
+    net, *parts = (stack([n for n, which in zip(nets, of) if which == left_out], args.weight) for left_out in range(-1, args.folds))
     spent = time.monotonic() - began
     saved = torch.load(args.first) if args.first else {}
     first = model.Detector()
@@ -248,18 +266,19 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--cache", type=Path, default=Path("~/.cache/sonde-train").expanduser())
     p.add_argument("--work", type=Path, default=Path("~/.cache/sonde-train/work").expanduser(), help="where the draws' numbers are kept; remove them to draw again")
     p.add_argument("--seed", type=int, default=1)
-    p.add_argument("--gentle", type=int, default=96000, help="draws of the kind, an even number; so are the next two")
-    p.add_argument("--noisy", type=int, default=12000)
+    p.add_argument("--gentle", type=int, default=192000, help="draws of the kind, an even number; so are the next two")
+    p.add_argument("--noisy", type=int, default=48000)
     p.add_argument("--rough", type=int, default=48000)
-    p.add_argument("--steps", type=int, default=2000)
+    p.add_argument("--steps", type=int, default=2500)
     p.add_argument("--batch", type=int, default=256)
     p.add_argument("--lr", type=float, default=3e-3)
     p.add_argument("--decay", type=float, default=0.1)
     p.add_argument("--hidden", type=int, nargs=2, default=(64, 32))
-    p.add_argument("--nets", type=int, default=4, help="trained side by side and averaged")
+    p.add_argument("--nets", type=int, default=6, help="trained side by side and averaged")
     p.add_argument("--folds", type=int, default=5, help="parts of the sources for the calibration's scores")
+    p.add_argument("--fold-nets", type=int, default=2, help="--nets without each of them")
     p.add_argument("--dropout", type=float, default=0.2)
-    p.add_argument("--weight", type=float, default=4.0, help="of the mean logit in the sum with the first network's")
+    p.add_argument("--weight", type=float, default=8.0, help="of the mean logit in the sum with the first network's")
     p.add_argument("--strength", type=float, default=1.0)
     p.add_argument("--pairs", type=float, default=0.5)
     p.add_argument("--old", type=float, default=2.0)

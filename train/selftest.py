@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from . import augment, data, detail, engine, evaluate, frontend, golden, model, safetensors, sampler, second, train
+from . import augment, data, detail, engine, evaluate, frontend, golden, model, resample, safetensors, sampler, second, train
 
 
 def metrics() -> None:
@@ -63,6 +63,30 @@ def details() -> None:
     assert (one - 2 * each.mean(dim=0)).abs().max() < 1e-5
 
 
+def dropout() -> None:
+    torch.manual_seed(0)
+    drop, ones = model.Dropout(0.2), torch.ones(100, 999)
+    first, again = drop(ones), drop(ones)
+    assert abs(first.mean() - 1) < 0.01 and abs((first == 0).float().mean() - 0.2) < 0.01 and (first != again).any()
+
+
+def chances() -> None:
+    """Three pairs: of parts 0 and 1, of 2 alone with a weight of 3, of 1 alone."""
+    second.SHARED["known"] = {"gentle": np.array([(0, 1.0), (1, 1.0), (2, 1.0), (2, 3.0), (1, 1.0), (1, 1.0)])}
+    assert np.allclose(second.chances_without(-1)["gentle"], [0.2, 0.8, 1])
+    assert np.allclose(second.chances_without(1)["gentle"], [0, 1, 1])
+    assert np.allclose(second.chances_without(2)["gentle"], [0.5, 0.5, 1])
+    del second.SHARED["known"]
+
+
+def resampling() -> None:
+    at = np.arange(8000) / 8000
+    slow, fast = (np.sin(2 * np.pi * 440 * t).astype(np.float32) for t in (at, np.arange(16000) / 16000))
+    assert np.abs(resample.doubled(slow) - fast)[200:-200].max() < 1e-3
+    assert resample.narrow(fast) and not resample.narrow(np.random.default_rng(0).standard_normal(16000))
+    assert np.abs(resample.as_program(fast) - fast)[200:-200].max() < 1e-3 and len(resample.as_program(fast[1:])) == len(fast) - 1
+
+
 def drawing() -> None:
     clips = [data.Clip(f"{s}/{n}", label, source=s, system=s) for s, label, count in (("a", "bonafide", 400), ("b", "bonafide", 4), ("c", "spoof", 9)) for n in range(count)]
     draws = sampler.Sampler(clips, list(range(len(clips))))
@@ -107,7 +131,7 @@ def network() -> None:
 
 
 def main() -> None:
-    for check in (metrics, front_end, details, drawing, augmentation, files, network):
+    for check in (metrics, front_end, details, dropout, chances, resampling, drawing, augmentation, files, network):
         check()
         print(f"ok {check.__name__}")
 
