@@ -1,6 +1,7 @@
 // Runs every test and counts: the Meson tests of build/ and build-asan/ (TAP programs), the node
-// tests of tests/e2e, tests/api, tests/fault and tests/browser, those of tests/api against build-asan/ too,
-// the page's own, and the checks on the sources. --long adds build-tsan/: what threads share, and tests/api. One failing program
+// tests of tests/e2e, tests/fault and tests/browser, those of tests/api against build-asan/,
+// the page's own, and the checks on the sources. What takes long runs in one of the two builds only (once, below). --long runs it in both
+// and adds build-tsan/: what threads share, and tests/api. One failing program
 // without a failing point counts as one failure. The last line is `N passed, N failed, N skipped`, the one before tells where the time went.
 //
 // The contracts of the drivers are also held against real servers (tests/servers), started once for all Meson tests when one of
@@ -136,11 +137,15 @@ function needServers() {
 
 // --- Meson
 
+// What takes long runs where it finds most: what is fed damaged files, under the sanitizers; what waits for a database, without.
+const once = { build: /^media_(damage|through|formats)/, 'build-asan': /^store_together/ };
+const elsewhere = (build, name) => !long && once[build]?.test(name);
+
 function mesonSelection(build) {
   if (!existsSync(join(root, build, 'build.ninja'))) return [];
   return JSON.parse(execFileSync('meson', ['introspect', build, '--tests'], { cwd: root }))
     .map((test) => ({ ...test, label: `${build}/${test.name}`, suites: test.suite.map((s) => s.split(':').pop()) }))
-    .filter((test) => only.test(test.label) && (long || !test.suites.includes('long')) && (!build.includes('tsan') || shared.test(test.name)));
+    .filter((test) => only.test(test.label) && !elsewhere(build, test.name) && (long || !test.suites.includes('long')) && (!build.includes('tsan') || shared.test(test.name)));
 }
 
 // Those that measure time or use all processors themselves, and are not to be disturbed.
@@ -208,7 +213,7 @@ await part('build-asan', () => mesonTests('build-asan'));
 if (long) await part('build-tsan', () => mesonTests('build-tsan'));
 await part('stopping servers', () => stopServers());
 // The browser works most of the time, so its tests are at the end.
-await part('programs', () => programs([...nodeTests('build', 'fault'), ...nodeTests('build', 'e2e'), ...nodeTests('build', 'api'),
+await part('programs', () => programs([...nodeTests('build', 'fault'), ...nodeTests('build', 'e2e'), ...(long ? nodeTests('build', 'api') : []),
   ...nodeTests('build-asan', 'api'), ...(long ? nodeTests('build-tsan', 'api') : []), ...pageTests, ...nodeTests('build', 'browser')]));
 
 for (const skip of skips) console.log(`SKIPPED ${skip}`);

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from . import data, detail, env, evaluate, frontend, model, safetensors
-from .second import Clips
+from .second import WEIGHTS, Clips
 
 # Verdicts begin where, of training's clips judged without their sources, so many human ones lie above and so many synthetic ones below.
 FALSE_ALARMS, MISSES = 0.04, 0.10
@@ -227,7 +227,8 @@ spectra of three pictures of levels, and which small steps stand side by side in
 it is quiet, 17 to 43 dB below the loudest twentieth. {nets} small networks of
 two hidden layers ({hidden[0]}, {hidden[1]}), averaged, give a logit that is added with weight {weight:g}. Of the rows that they were trained on,
 seven in ten come from {gentle:,} gentle draws: clips as they are or through codecs, a quarter cut to 1.2 to 3.5 s, six in ten played up to 8 % faster or
-slower; one in ten comes from {noisy:,} draws in noise of 5 to 20 dB, the others from {rough:,} changed like those above.
+slower; one in ten comes from {noisy:,} draws in noise of 5 to 20 dB, the others from {rough:,} changed like those above. Pairs whose synthetic clip
+is a person's through a neural codec come {codec:g} times as often, through a vocoder {vocoder:g} times.
 
 """
 
@@ -260,7 +261,7 @@ def export(args: argparse.Namespace) -> None:
 
     words = ""
     if second:
-        words = SECOND.format(count=detail.COUNT, **saved["detail_run"]["arguments"])
+        words = SECOND.format(count=detail.COUNT, **WEIGHTS, **saved["detail_run"]["arguments"])
     metadata = {
         **shape(second), "name": args.name,
         "llr_scale": f"{results.scale:.9g}", "llr_offset": f"{results.offset:.9g}", "threshold_llr": f"{results.threshold:.9g}",
@@ -302,7 +303,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("set", type=Path, help="manifest.tsv, or a folder with bonafide/ and spoof/")
     p.add_argument("checkpoint", type=Path)
     p.add_argument("out", type=Path, help="NAME.safetensors; the card goes beside it as NAME.md")
-    p.add_argument("--name", default="sonde-6")
+    p.add_argument("--name", default="sonde-7")
     p.add_argument("--set-name", default="valid", help="what the model file calls the evaluation set")
     p.add_argument("--cache", type=Path, default=Path("~/.cache/sonde-train").expanduser())
     p.add_argument("--program", type=Path, help="sonde; figures, calibration and threshold then come from its own scores")

@@ -238,7 +238,7 @@ def main() -> None:
     parser.add_argument("--test", nargs="*", default=[], help="packages of music that are only measured on")
     parser.add_argument("--cache", type=Path, default=Path("~/.cache/sonde-train").expanduser())
     parser.add_argument("--dump", type=Path, default=Path("build/tests/unit/gate_dump"))
-    parser.add_argument("--model", type=Path, default=Path("models/sonde-6.safetensors"), help="only its front end is used")
+    parser.add_argument("--model", type=Path, default=Path("models/sonde-7.safetensors"), help="only its front end is used")
     parser.add_argument("--out", type=Path, default=Path("src/detect/gate_weights.inc"))
     parser.add_argument("--measure", action="store_true", help="only measure what the weights in --out do")
     args = parser.parse_args()

@@ -1,6 +1,6 @@
 """Whether a clip far from what training saw is judged wrong more often: it is not (docs/detector.md), so the program does not ask.
 
-    python3 -m train.outlier MANIFEST [--model models/sonde-6.safetensors] [--every 3]
+    python3 -m train.outlier MANIFEST [--model models/sonde-7.safetensors] [--every 3]
 
 Distance: Mahalanobis in each network's last hidden layer but one (the first's pooled summary, the second's second layer), to the nearer of training's two labels, covariances shrunk by a fifth
 towards their diagonal. 0.5 in the first column is nothing: distance does not tell errors from right answers.
@@ -48,7 +48,7 @@ def distance(rows: np.ndarray, known: list[np.ndarray]) -> np.ndarray:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("set", type=Path)
-    parser.add_argument("--model", type=Path, default=Path("models/sonde-6.safetensors"))
+    parser.add_argument("--model", type=Path, default=Path("models/sonde-7.safetensors"))
     parser.add_argument("--cache", type=Path, default=Path("~/.cache/sonde-train").expanduser())
     parser.add_argument("--every", type=int, default=3, help="only every Nth clip of train")
     args = parser.parse_args()

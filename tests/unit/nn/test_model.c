@@ -190,7 +190,7 @@ static void every_layer_is_pytorchs(void **state)
 {
     (void)state;
     _cleanup_free_ char *golden_path = source_path("tests/golden/layers.safetensors");
-    _cleanup_free_ char *model_path = source_path("models/sonde-6.safetensors");
+    _cleanup_free_ char *model_path = source_path("models/sonde-7.safetensors");
     size_t len = 0;
     _cleanup_free_ uint8_t *bytes = slurp(golden_path, &len);
     if (!bytes || access(model_path, R_OK) != 0) {
