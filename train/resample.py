@@ -1,7 +1,7 @@
 """The program's resampler, libsoxr, for what a file at 8 kHz sounds like to it.
 
 The coded copies (data.py) are decoded by ffmpeg, whose own resampler leaves other traces where a narrow band
-ends and above: enough to move a third of the second network's numbers by a deviation.
+ends and above: enough to move a quarter of the second network's numbers by more than their deviation.
 """
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 
 RECIPE = 4  # SOXR_HQ, as in src/media/decoder/resample.c
-EDGE_HZ, BELOW = 4500, 1e-6  # nothing above, of the whole power: narrow
+EDGE_HZ, BELOW = 4500, 1e-6  # no more above than this share of the whole power: narrow
 
 
 class Quality(ctypes.Structure):
@@ -32,12 +32,12 @@ def library() -> ctypes.CDLL:
 
 def doubled(x: np.ndarray) -> np.ndarray:
     """Float samples at twice their rate."""
-    x, out, used, made = np.ascontiguousarray(x, np.float32), np.zeros(2 * len(x), np.float32), ctypes.c_size_t(), ctypes.c_size_t()
+    x, out = np.ascontiguousarray(x, np.float32), np.zeros(2 * len(x), np.float32)
     soxr, point = library(), lambda a: a.ctypes.data_as(ctypes.c_void_p)
     quality = soxr.soxr_quality_spec(RECIPE, 0)
     failed = soxr.soxr_oneshot(
-        ctypes.c_double(1), ctypes.c_double(2), ctypes.c_uint(1), point(x), ctypes.c_size_t(len(x)), ctypes.byref(used),
-        point(out), ctypes.c_size_t(len(out)), ctypes.byref(made), None, ctypes.byref(quality), None,
+        ctypes.c_double(1), ctypes.c_double(2), ctypes.c_uint(1), point(x), ctypes.c_size_t(len(x)), None,
+        point(out), ctypes.c_size_t(len(out)), None, None, ctypes.byref(quality), None,
     )
     if failed:
         raise RuntimeError(failed.decode())
@@ -45,7 +45,7 @@ def doubled(x: np.ndarray) -> np.ndarray:
 
 
 def narrow(x: np.ndarray, rate: int = 16000) -> bool:
-    """Whether there is nothing in the upper half of the band."""
+    """Whether next to nothing lies above EDGE_HZ. (Of quiet recordings the rounding to 16 bits does; they pass for wide.)"""
     power = np.abs(np.fft.rfft(x)) ** 2
     return bool(power[int(EDGE_HZ / rate * len(x)) :].sum() < BELOW * power.sum())
 

@@ -4,7 +4,8 @@ It judges a window by the numbers of detail.py; its logit and the first
 network's are added. The numbers do not change with the weights, so they are
 worked out once, of three kinds of draws, and kept; the training itself then takes minutes:
 
-    gentle   a clip as it is or through a codec; some are cut short, most play a little faster or slower
+    gentle   a clip as it is or through a codec, half of the narrow-band ones as the program hears files at 8 kHz;
+             some are cut short, most play a little faster or slower
     noisy    the same, neither cut nor faster, in noise of 5 to 20 dB, some of it in a room
     rough    draws as train.py makes them, for the first network
 
