@@ -146,10 +146,12 @@ struct http_deferred;
 struct http_deferred *http_defer(struct http_request *request);
 void http_resume(struct http_deferred *deferred, http_handler *handle);
 /* The same, but `handle` runs before this returns, on this thread, which must be one that may wait;
- * where the handler that deferred has not returned yet, on the pool as above. */
-void http_resume_here(struct http_deferred *deferred, http_handler *handle);
+ * where the handler that deferred has not returned yet, on the pool as above. `context` (taken,
+ * ends by `done`) is what http_context tells it, unless NULL. */
+void http_resume_here(struct http_deferred *deferred, http_handler *handle, void *context,
+                      void (*done)(void *));
 /* A pointer of the handler's own, from before the deferral to after; `done` (may be NULL) frees it
- * at the end. */
+ * at the end, or when another takes its place. */
 void http_set_context(struct http_request *request, void *context, void (*done)(void *));
 void *http_context(const struct http_request *request);
 

@@ -147,6 +147,8 @@ struct http_file *http_files(struct http_request *request, size_t *ret_n)
 
 void http_set_context(struct http_request *request, void *context, void (*done)(void *))
 {
+    if (request->context_done)
+        request->context_done(request->context);
     request->context = context;
     request->context_done = done;
 }

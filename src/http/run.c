@@ -12,7 +12,9 @@
 struct http_deferred {
     struct http_request *request; /* NULL: answered without waiting for http_resume */
     http_handler *handle;         /* set by http_resume */
-    int parked;                   /* the handler has returned, so http_resume starts the next */
+    void *context;                /* and by http_resume_here, for the request; or NULL */
+    void (*context_done)(void *);
+    int parked; /* the handler has returned, so http_resume starts the next */
 };
 
 static pthread_mutex_t defer_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -54,13 +56,22 @@ static void unlink_parked(struct http_request *request)
     request->prev = request->next = NULL;
 }
 
+/* What came with http_resume_here is the request's now. */
+static void hand_over(struct http_deferred *deferred, struct http_request *request)
+{
+    if (deferred->context)
+        http_set_context(request, deferred->context, deferred->context_done);
+}
+
 /* The request no longer waits for the handle. With defer_lock. */
 static void detach(struct http_request *request)
 {
     struct http_deferred *deferred = STEAL(request->deferred);
     deferred->request = NULL;
-    if (deferred->handle) /* resumed already: nobody else has it */
+    if (deferred->handle) { /* resumed already: nobody else has it */
+        hand_over(deferred, request);
         free(deferred);
+    }
 }
 
 /* Whether the request has to wait. Otherwise there is an answer, or another handler to run. */
@@ -225,16 +236,22 @@ struct http_deferred *http_defer(struct http_request *request)
 }
 
 /* The request, when it is for the caller to go on with it. */
-static struct http_request *resume(struct http_deferred *deferred, http_handler *handle)
+static struct http_request *resume(struct http_deferred *deferred, http_handler *handle,
+                                   void *context, void (*done)(void *))
 {
     pthread_mutex_lock(&defer_lock);
     struct http_request *request = deferred->request;
     deferred->handle = handle;
+    deferred->context = context;
+    deferred->context_done = done;
     if (!request || deferred->parked) {
         if (request) {
             unlink_parked(request);
             request->handle = handle;
             request->deferred = NULL;
+            hand_over(deferred, request);
+        } else if (context && done) {
+            done(context);
         }
         free(deferred);
     } else {
@@ -246,14 +263,15 @@ static struct http_request *resume(struct http_deferred *deferred, http_handler 
 
 void http_resume(struct http_deferred *deferred, http_handler *handle)
 {
-    struct http_request *request = resume(deferred, handle);
+    struct http_request *request = resume(deferred, handle, NULL, NULL);
     if (request)
         submit(request, 1);
 }
 
-void http_resume_here(struct http_deferred *deferred, http_handler *handle)
+void http_resume_here(struct http_deferred *deferred, http_handler *handle, void *context,
+                      void (*done)(void *))
 {
-    struct http_request *request = resume(deferred, handle);
+    struct http_request *request = resume(deferred, handle, context, done);
     if (request)
         work(request);
 }

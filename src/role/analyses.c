@@ -39,7 +39,7 @@ static enum err_code status_look(struct http_request *request, void *ctx, struct
 {
     struct app *app = ctx;
     struct store_analysis a;
-    const char *id = http_query(request, "id"), *known = polls_known();
+    const char *id = http_query(request, "id"), *known = http_context(request);
     if (known) {
         http_reply_text(request, 200, "application/json", known);
         return ERR_OK;

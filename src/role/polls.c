@@ -62,13 +62,6 @@ static size_t take(struct polls *p, struct poll **list)
     return n;
 }
 
-static _Thread_local const char *known; /* while a request is answered with it */
-
-const char *polls_known(void)
-{
-    return known;
-}
-
 static void look(void *ctx)
 {
     struct polls *p = ctx;
@@ -81,13 +74,10 @@ static void look(void *ctx)
             ids[i] = list[i]->id;
         cached_get_many(p->app, CACHED_STATUS, ids, n, texts);
         for (size_t i = 0; i < n; i++) {
-            known = texts[i];
-            if (known)
-                http_resume_here(list[i]->deferred, list[i]->handle);
+            if (texts[i])
+                http_resume_here(list[i]->deferred, list[i]->handle, texts[i], free);
             else
                 http_resume(list[i]->deferred, list[i]->handle);
-            known = NULL;
-            free(texts[i]);
             free(list[i]);
         }
     }

@@ -68,10 +68,9 @@ struct polls;
 struct polls *polls_new(struct app *app);
 struct polls *polls_free(struct polls *polls); /* NULL; after the pool of workers */
 /* On the loop. Looks into the cache, together with others that come meanwhile; then `handle` runs
- * on a worker, and polls_known tells it what was found, or NULL. */
+ * on a worker, and http_context tells it what was found (a text), or NULL. */
 void polls_add(struct polls *polls, struct http_request *request, const char *id,
                http_handler *handle);
-const char *polls_known(void);
 
 /* --- tell.c: what other processes should know at once, by way of the cache */
 enum err_code tell_open(struct app *app, struct err *err) MUST_CHECK;

@@ -154,6 +154,12 @@ static enum err_code after(struct http_request *r, void *app, struct err *err)
     return ERR_OK;
 }
 
+static void resume_here(struct http_deferred *handle)
+{
+    atomic_fetch_add(&contexts, 1);
+    http_resume_here(handle, after, xstrdup("told"), drop_context);
+}
+
 static enum err_code defer(struct http_request *r, void *app, struct err *err)
 {
     (void)app;
@@ -161,8 +167,12 @@ static enum err_code defer(struct http_request *r, void *app, struct err *err)
     atomic_fetch_add(&contexts, 1);
     http_set_context(r, xstrdup("later"), drop_context);
     struct http_deferred *handle = http_defer(r);
-    if (http_query(r, "now")) { /* before this handler has even returned */
-        http_resume(handle, after);
+    const char *now = http_query(r, "now");
+    if (now) { /* before this handler has even returned */
+        if (strcmp(now, "here") == 0)
+            resume_here(handle);
+        else
+            http_resume(handle, after);
         return ERR_OK;
     }
     pthread_mutex_lock(&lock);
@@ -298,7 +308,10 @@ void site_resume(void)
     pthread_mutex_unlock(&lock);
     static unsigned turn; /* both ways */
     for (int i = 0; i < n; i++)
-        (turn++ & 1 ? http_resume : http_resume_here)(handles[i], after);
+        if (turn++ & 1)
+            http_resume(handles[i], after);
+        else
+            resume_here(handles[i]);
 }
 
 int site_contexts(void)
