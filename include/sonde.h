@@ -107,7 +107,7 @@ SONDE_API const char *sonde_result_reason(const sonde_result *result, size_t i,
 struct sonde_window {
     double start, end; /* seconds */
     double speech;     /* seconds of it */
-    double llr;
+    double llr;        /* NAN, as the next: no speech in it, so no score */
     double p_synthetic;
 };
 /* Window i of the timeline; 1 when there is one, else 0. */

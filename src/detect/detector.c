@@ -256,17 +256,32 @@ static enum err_code take_frames(struct analysis *a, const float *logband, const
     return speech_add(&a->speech, logband, n, a->shape->bands, err);
 }
 
-/* Judges the window of these samples, whose frames stand in logband and power. */
+/* The frames of a window, as the track of speech counts them. */
+static void frames_of(const struct analysis *a, double start_s, double end_s, size_t *ret_from,
+                      size_t *ret_to)
+{
+    double frames_per_s = (double)a->shape->sample_rate / a->shape->frame_hop;
+    *ret_from = (size_t)lrint(start_s * frames_per_s);
+    *ret_to = (size_t)lrint(end_s * frames_per_s);
+}
+
+/* Judges the window of these samples, whose frames stand in logband and power; not a silent one,
+ * which the networks would take as long for. */
 static enum err_code add_window(struct analysis *a, const float *samples, double start_s,
                                 double end_s, struct err *err)
 {
-    float logit = nn_window(a->session, samples, a->logband, a->power);
+    size_t from, to;
+    double llr = NAN;
+    frames_of(a, start_s, end_s, &from, &to);
+    if (speech_possible(&a->speech, from, to))
+        llr = a->detector->scale * (double)nn_window(a->session, samples, a->logband, a->power) +
+              a->detector->offset;
     if (try_grow(&a->windows, &a->cap_windows, a->n_windows, sizeof *a->windows, MAX_WINDOWS) < 0)
         return err_set(err, ERR_TOO_LONG, "more than %d windows", MAX_WINDOWS);
     a->windows[a->n_windows++] = (struct detect_window){
         .start_s = start_s,
         .end_s = end_s,
-        .llr = a->detector->scale * (double)logit + a->detector->offset,
+        .llr = llr,
         .gate = gate_window(a->logband, a->power, (size_t)a->shape->window_frames, a->shape->bands),
     };
     return ERR_OK;
@@ -386,23 +401,28 @@ int detection_is_narrow(const struct detection *d)
     return d->band_edge_hz > 0 && d->band_edge_hz < DETECT_NARROW_HZ;
 }
 
-/* Means over the windows, weighted by speech; plain means where no speech was found. */
+/* Means over the windows, weighted by speech. Where none was found, the gate's is the plain mean,
+ * and there is no LLR (0). */
 static void pool(struct analysis *a, double *ret_llr, double *ret_gate)
 {
     double frames_per_s = (double)a->shape->sample_rate / a->shape->frame_hop;
-    double llr = 0, gate = 0, weights = 0, plain_llr = 0, plain_gate = 0;
+    double llr = 0, gate = 0, weights = 0, plain_gate = 0;
     for (size_t i = 0; i < a->n_windows; i++) {
         struct detect_window *w = &a->windows[i];
-        size_t from = (size_t)lrint(w->start_s * frames_per_s);
-        size_t to = (size_t)lrint(w->end_s * frames_per_s);
-        w->speech_s = (double)speech_frames(&a->speech, from, to) / frames_per_s;
+        size_t from, to, speech;
+        frames_of(a, w->start_s, w->end_s, &from, &to);
+        plain_gate += w->gate;
+        speech = isnan(w->llr) ? 0 : speech_frames(&a->speech, from, to);
+        if (speech == 0) {
+            w->llr = NAN;
+            continue;
+        }
+        w->speech_s = (double)speech / frames_per_s;
         llr += w->speech_s * w->llr;
         gate += w->speech_s * w->gate;
         weights += w->speech_s;
-        plain_llr += w->llr;
-        plain_gate += w->gate;
     }
-    *ret_llr = weights > 0 ? llr / weights : plain_llr / (double)a->n_windows;
+    *ret_llr = weights > 0 ? llr / weights : 0;
     *ret_gate = weights > 0 ? gate / weights : plain_gate / (double)a->n_windows;
 }
 

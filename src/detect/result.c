@@ -60,7 +60,8 @@ void reason_sentence(const struct reason *reason, char *buf, size_t size)
     }
 }
 
-/* Mean LLR of the windows that cover [from, to). `first` moves along: windows come by start. */
+/* Mean LLR of the windows with speech that cover [from, to). `first` moves along: windows come by
+ * start. */
 static double piece_llr(const struct detection *d, double from, double to, size_t *first)
 {
     double sum = 0;
@@ -68,7 +69,7 @@ static double piece_llr(const struct detection *d, double from, double to, size_
     while (*first < d->n_timeline && d->timeline[*first].end_s <= from)
         ++*first;
     for (size_t i = *first; i < d->n_timeline && d->timeline[i].start_s < to; i++) {
-        if (d->timeline[i].end_s <= from)
+        if (d->timeline[i].end_s <= from || isnan(d->timeline[i].llr))
             continue;
         sum += d->timeline[i].llr;
         n++;
@@ -211,7 +212,7 @@ static json_t *reasons_json(const struct detection *d)
 double detect_probability(double llr, double prior)
 {
     double p = 1.0 / (1.0 + exp(-(llr + log(prior / (1.0 - prior)))));
-    return fmin(0.99, fmax(0.01, p));
+    return isnan(p) ? p : fmin(0.99, fmax(0.01, p));
 }
 
 static json_t *timeline_json(const struct detection *d)

@@ -34,8 +34,8 @@ void reason_sentence(const struct reason *reason, char *buf, size_t size);
 struct detect_window {
     double start_s, end_s;
     double speech_s; /* of it */
-    double llr;
-    double gate; /* share of the recording's score for being no speech, see gate.h */
+    double llr;      /* NAN: no speech in it, so no score */
+    double gate;     /* share of the recording's score for being no speech, see gate.h */
 };
 
 /* A stretch that scores synthetic in a recording that does not as a whole, or not throughout. */
@@ -64,7 +64,7 @@ struct detection {
 };
 
 /* P(synthetic) of an LLR at a prior by Bayes' rule, shown within 0.01 .. 0.99. */
-double detect_probability(double llr, double prior);
+double detect_probability(double llr, double prior); /* NAN of NAN */
 
 /* Fills parts from the timeline. The recording is cut where windows start; a piece's LLR is the
  * mean of the windows over it; neighbouring pieces at or above the threshold make one part. */

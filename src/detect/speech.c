@@ -46,6 +46,14 @@ enum err_code speech_add(struct speech_track *track, const float *logband, size_
     return ERR_OK;
 }
 
+int speech_possible(const struct speech_track *track, size_t from, size_t to)
+{
+    for (size_t f = from; f < to && f < track->count; f++)
+        if (track->level_db[f] > GATE_FLOOR_DB)
+            return 1;
+    return 0;
+}
+
 /* The level that a share `q` of the audible frames does not exceed, to 1 dB. */
 static float loud_level(const float *level, size_t n, double q)
 {

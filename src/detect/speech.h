@@ -23,6 +23,9 @@ struct speech_track {
  * 62.5 Hz from 46.9 + 62.5 b). */
 enum err_code speech_add(struct speech_track *track, const float *logband, size_t n, int bands,
                          struct err *err) MUST_CHECK;
+/* Whether speech_decide may find speech in [from, to), whatever comes after it: 0 where no frame is
+ * loud enough to be any (but for its outermost two, which a loud one beside them can make it). */
+int speech_possible(const struct speech_track *track, size_t from, size_t to);
 /* Decides frame by frame; call once, after the last speech_add. */
 enum err_code speech_decide(struct speech_track *track, struct err *err) MUST_CHECK;
 /* Speech frames in [from, to), clipped to the track. */

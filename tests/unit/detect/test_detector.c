@@ -100,6 +100,51 @@ static void windows_cover_the_recording(void **state)
     analysis_free(a);
 }
 
+/* Digital silence, and a noise far below speech: neither is judged, and the rest as without them.
+ */
+static void windows_without_speech_have_no_score(void **state)
+{
+    (void)state;
+    struct analysis *a = NULL;
+    assert_int_equal(analysis_new(detector, &a, NULL), ERR_OK);
+    const size_t n = 40 * RATE, from = 10 * RATE, to = 30 * RATE;
+    float *x = make_sound(n);
+    for (int noise = 0; noise < 2; noise++) {
+        unsigned seed = 7;
+        for (size_t i = from; i < to; i++) {
+            seed = seed * 1664525u + 1013904223u;
+            x[i] = noise ? (float)(1e-4 * ((double)(seed >> 16) / 65536 - 0.5)) : 0;
+        }
+        struct detection d = analyse(a, x, n, 4096);
+        double llr = 0, speech = 0;
+        size_t without = 0;
+        for (size_t i = 0; i < d.n_timeline; i++) {
+            const struct detect_window *w = &d.timeline[i];
+            int inside = w->start_s > 10 && w->end_s < 30;
+            assert_int_equal(isnan(w->llr), inside);
+            assert_int_equal(w->speech_s == 0, inside);
+            without += (size_t)inside;
+            llr += inside ? 0 : w->speech_s * w->llr;
+            speech += w->speech_s;
+        }
+        assert_in_range(without, 7, 9); /* 1.92 s apart, 3.86 s long */
+        assert_true(d.scored && fabs(d.llr - llr / speech) < 1e-9);
+        for (size_t i = 0; i < d.n_parts; i++)
+            assert_true(isfinite(d.parts[i].llr));
+        json_t *json = detection_json(&d), *list = json_object_get(json, "timeline");
+        for (size_t i = 0; i < d.n_timeline; i++) {
+            const json_t *w = json_array_get(list, i);
+            assert_int_equal(json_is_null(json_object_get(w, "llr")), isnan(d.timeline[i].llr));
+            assert_int_equal(json_is_null(json_object_get(w, "p_synthetic")),
+                             isnan(d.timeline[i].llr));
+        }
+        json_decref(json);
+        detection_done(&d);
+    }
+    free(x);
+    analysis_free(a);
+}
+
 static void too_little_speech_is_inconclusive(void **state)
 {
     (void)state;
@@ -304,6 +349,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_cut_of_the_feed_changes_nothing),
         cmocka_unit_test(windows_cover_the_recording),
+        cmocka_unit_test(windows_without_speech_have_no_score),
         cmocka_unit_test(too_little_speech_is_inconclusive),
         cmocka_unit_test(threads_give_the_same_bits),
         cmocka_unit_test(between_the_limits_there_is_no_verdict),
