@@ -56,8 +56,8 @@ test('the table has a line per recording', () => {
 });
 
 test('in a long recording the first minutes are looked at, and the answer says so', () => {
-  const long = join(dir, 'long.wav');
-  ffmpeg('-stream_loop', '60', '-i', fake, '-t', '330', '-c', 'copy', long);
+  const long = join(dir, 'long.wav'); // most of it silence, which is coded fast
+  ffmpeg('-i', fake, '-af', 'apad=whole_dur=330', long);
   assert.match(sonde(['detect', '--stability', long]).out, /stability: .*\(first 300 s\)\n/);
 });
 
@@ -70,7 +70,7 @@ test('it has no place in CSV', () => {
 
 test('a decoder that dies in one variant fails that row only', async () => {
   const long = join(dir, 'killed.wav');
-  ffmpeg('-stream_loop', '60', '-i', fake, '-t', '120', '-c', 'copy', long);
+  ffmpeg('-stream_loop', '60', '-i', fake, '-t', '50', '-c', 'copy', long);
   const child = spawn(program, ['detect', '--json', '--stability', long], { stdio: ['ignore', 'pipe', 'inherit'] });
   let out = '';
   child.stdout.on('data', (d) => { out += d; });

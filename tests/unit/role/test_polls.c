@@ -107,9 +107,9 @@ static int ask_open(int which)
 /* Its own id, and of those in the cache what the cache says. */
 static int right(const struct reply *r, int which)
 {
-    char expected[2 * ID_TEXT + 2];
-    snprintf(expected, sizeof expected, "%s %s", ids[which], which < KNOWN ? ids[which] : "-");
-    return r->status == 200 && strcmp(r->body, expected) == 0;
+    const char *known = which < KNOWN ? ids[which] : "-";
+    return r->status == 200 && strncmp(r->body, ids[which], ID_TEXT - 1) == 0 &&
+           r->body[ID_TEXT - 1] == ' ' && strcmp(r->body + ID_TEXT, known) == 0;
 }
 
 /* --- tests */
