@@ -151,12 +151,12 @@ function mesonSelection(build) {
 // Those that measure time or use all processors themselves, and are not to be disturbed.
 const alone = /^(os_parallel|nn_model|media_service|http_)/;
 
-// Three at a time, so that two processors are busy though most tests wait now and then: two hands take from the front of
-// the list, one from its end. Those that wait most belong in front, those that work all the time at the end.
-async function sideBySide(list, one) {
+// More at a time than processors, because most tests wait now and then: two hands take from the front of the list, the others
+// from its end. Those that wait most belong in front, those that work all the time at the end.
+async function sideBySide(list, atEnd, one) {
   const left = [...list];
   const hand = async (take) => { for (let next = take(); next; next = take()) await one(next); };
-  await Promise.all([hand(() => left.shift()), hand(() => left.shift()), hand(() => left.pop())]);
+  await Promise.all([hand(() => left.shift()), hand(() => left.shift()), ...Array.from({ length: atEnd }, () => hand(() => left.pop()))]);
 }
 
 async function mesonTests(build) {
@@ -168,7 +168,7 @@ async function mesonTests(build) {
     record(test.label, result, test.protocol === 'tap' ? tapPoints(result.out) : asOne(test.name, result));
   };
   const together = tests.filter((test) => !alone.test(test.name)).sort((a, b) => b.timeout - a.timeout);
-  await sideBySide([...together.filter(onServers), ...together.filter((test) => !onServers(test)).reverse()], one);
+  await sideBySide([...together.filter(onServers), ...together.filter((test) => !onServers(test)).reverse()], 1, one);
   for (const test of tests.filter((t) => alone.test(t.name))) await one(test);
 }
 
@@ -195,7 +195,7 @@ const undisturbed = (job) => /fault\/processes/.test(job.label) || isLong(job.la
 async function programs(jobs) {
   const one = async (job) => { const result = await job.run(); record(job.label, result, job.tap ? tapPoints(result.out) : asOne(job.label, result)); };
   const wanted = jobs.filter((job) => only.test(job.label)).sort((a, b) => lasting.test(b.label) - lasting.test(a.label));
-  await sideBySide(wanted.filter((job) => !undisturbed(job)), one);
+  await sideBySide(wanted.filter((job) => !undisturbed(job)), 2, one);
   for (const job of wanted.filter(undisturbed)) await one(job);
 }
 
