@@ -273,9 +273,13 @@ static enum err_code add_window(struct analysis *a, const float *samples, double
     size_t from, to;
     double llr = NAN;
     frames_of(a, start_s, end_s, &from, &to);
-    if (speech_possible(&a->speech, from, to))
-        llr = a->detector->scale * (double)nn_window(a->session, samples, a->logband, a->power) +
-              a->detector->offset;
+    if (speech_possible(&a->speech, from, to)) {
+        float logit = nn_window(a->session, samples, a->logband, a->power);
+        if (!isfinite(logit)) /* weights are checked when they are loaded, but not what they do */
+            return err_set(err, ERR_MODEL, "the model's answer to the window at %.2f s is no number",
+                           start_s);
+        llr = a->detector->scale * (double)logit + a->detector->offset;
+    }
     if (try_grow(&a->windows, &a->cap_windows, a->n_windows, sizeof *a->windows, MAX_WINDOWS) < 0)
         return err_set(err, ERR_TOO_LONG, "more than %d windows", MAX_WINDOWS);
     a->windows[a->n_windows++] = (struct detect_window){

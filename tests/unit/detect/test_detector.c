@@ -245,13 +245,10 @@ static void probability_follows_bayes_within_its_bounds(void **state)
     assert_true(detect_probability(-1000, 0.5) == 0.01);
 }
 
-/* The answer of a small model whose LLR is its logit, with the threshold at 0; `more` adds to its
- * metadata, pairs of key and value up to NULL. Free it. */
-static struct detection judged_by(const char *const *more, const float *x, size_t n)
+/* A small model whose LLR is its logit, with the threshold at 0; `more` adds to its metadata, pairs
+ * of key and value up to NULL. */
+static struct tiny *small_model(const char *const *more)
 {
-    char path[] = "/tmp/sonde-test-XXXXXX";
-    int fd = mkstemp(path);
-    assert_true(fd >= 0);
     struct tiny *tiny = tiny_new(384, 16, "16:0", 4, 4);
     static const char *const plain[] = {"hop_frames", "192", "llr_scale",     "1",
                                         "llr_offset", "0",   "threshold_llr", "0",
@@ -260,24 +257,60 @@ static struct detection judged_by(const char *const *more, const float *x, size_
         tiny_set_meta(tiny, plain[i], plain[i + 1]);
     for (; *more; more += 2)
         tiny_set_meta(tiny, more[0], more[1]);
+    return tiny;
+}
+
+/* Frees the model. */
+static struct detector *detector_of(struct tiny *tiny)
+{
+    char path[] = "/tmp/sonde-test-XXXXXX";
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
     size_t len = 0;
     uint8_t *bytes = tiny_bytes(tiny, &len);
     assert_int_equal(write(fd, bytes, len), (ssize_t)len);
     struct detector *d = NULL;
-    struct analysis *a = NULL;
     struct err err = {0};
     if (detector_new(path, NN_ISA_AUTO, &d, &err))
         fail_msg("%s", err.text);
+    tiny_free(tiny);
+    free(bytes);
+    close(fd);
+    unlink(path);
+    return d;
+}
+
+/* The answer of a small model. Free it. */
+static struct detection judged_by(const char *const *more, const float *x, size_t n)
+{
+    struct detector *d = detector_of(small_model(more));
+    struct analysis *a = NULL;
     assert_int_equal(analysis_new(d, &a, NULL), ERR_OK);
     struct detection found = analyse(a, x, n, n);
     assert_true(found.scored);
     analysis_free(a);
     detector_free(d);
-    tiny_free(tiny);
-    free(bytes);
-    close(fd);
-    unlink(path);
     return found;
+}
+
+static void an_answer_that_is_no_number_is_an_error(void **state)
+{
+    (void)state;
+    const char *const none[] = {NULL};
+    struct tiny *tiny = small_model(none);
+    for (int i = 0; i < 4; i++) /* each a finite weight, the sum not */
+        tiny_find(tiny, "fc2.weight")->values[i] = tiny_find(tiny, "fc1.bias")->values[i] = 3e38f;
+    struct detector *d = detector_of(tiny);
+    struct analysis *a = NULL;
+    struct err err = {0};
+    assert_int_equal(analysis_new(d, &a, NULL), ERR_OK);
+    size_t n = 6 * RATE;
+    float *x = make_sound(n);
+    assert_int_equal(analysis_feed(a, x, n, &err), ERR_MODEL);
+    assert_non_null(strstr(err.text, "no number"));
+    free(x);
+    analysis_free(a);
+    detector_free(d);
 }
 
 static const struct reason *borderline(const struct detection *d)
@@ -353,6 +386,7 @@ int main(void)
         cmocka_unit_test(too_little_speech_is_inconclusive),
         cmocka_unit_test(threads_give_the_same_bits),
         cmocka_unit_test(between_the_limits_there_is_no_verdict),
+        cmocka_unit_test(an_answer_that_is_no_number_is_an_error),
         cmocka_unit_test(parts_are_disjoint_runs_above_the_threshold),
         cmocka_unit_test(probability_follows_bayes_within_its_bounds),
     };
