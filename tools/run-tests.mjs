@@ -144,31 +144,35 @@ const elsewhere = (build, name) => !long && once[build]?.test(name);
 function mesonSelection(build) {
   if (!existsSync(join(root, build, 'build.ninja'))) return [];
   return JSON.parse(execFileSync('meson', ['introspect', build, '--tests'], { cwd: root }))
-    .map((test) => ({ ...test, label: `${build}/${test.name}`, suites: test.suite.map((s) => s.split(':').pop()) }))
+    .map((test) => ({ ...test, build, label: `${build}/${test.name}`, suites: test.suite.map((s) => s.split(':').pop()),
+      timeout: test.timeout * (/tsan/.test(build) ? 10 : /asan/.test(build) ? 4 : 1) }))
     .filter((test) => only.test(test.label) && !elsewhere(build, test.name) && (long || !test.suites.includes('long')) && (!build.includes('tsan') || shared.test(test.name)));
 }
 
 // Those that measure time or use all processors themselves, and are not to be disturbed.
 const alone = /^(os_parallel|nn_model|media_service|http_)/;
 
-// More at a time than processors, because most tests wait now and then: two hands take from the front of the list, the others
-// from its end. Those that wait most belong in front, those that work all the time at the end.
-async function sideBySide(list, atEnd, one) {
+// Four at a time, so that two processors are busy though most tests wait now and then: two hands take from the front of the
+// list, two from its end. Those that wait most belong in front, those that work all the time at the end.
+async function sideBySide(list, one) {
   const left = [...list];
   const hand = async (take) => { for (let next = take(); next; next = take()) await one(next); };
-  await Promise.all([hand(() => left.shift()), hand(() => left.shift()), ...Array.from({ length: atEnd }, () => hand(() => left.pop()))]);
+  const first = () => left.shift(), last = () => left.pop();
+  await Promise.all([first, first, last, last].map(hand));
 }
 
-async function mesonTests(build) {
-  const tests = mesonSelection(build);
+async function mesonTests(builds) {
+  const tests = builds.flatMap(mesonSelection);
   if (tests.some(onServers)) needServers();
   const one = async (test) => {
-    const env = { ...test.env, CMOCKA_MESSAGE_OUTPUT: 'TAP', ...sanitizer(build), ...(onServers(test) ? await needServers() : {}) };
-    const result = await run(test.cmd, { env, timeout: test.timeout * (/tsan/.test(build) ? 10 : /asan/.test(build) ? 4 : 1) });
+    const env = { ...test.env, CMOCKA_MESSAGE_OUTPUT: 'TAP', ...sanitizer(test.build), ...(onServers(test) ? await needServers() : {}) };
+    const result = await run(test.cmd, { env, timeout: test.timeout });
     record(test.label, result, test.protocol === 'tap' ? tapPoints(result.out) : asOne(test.name, result));
   };
   const together = tests.filter((test) => !alone.test(test.name)).sort((a, b) => b.timeout - a.timeout);
-  await sideBySide([...together.filter(onServers), ...together.filter((test) => !onServers(test)).reverse()], 1, one);
+  // A test shares the servers with its like of another build, so those of one build come after those of the other.
+  const served = builds.flatMap((build) => together.filter((test) => test.build === build && onServers(test)));
+  await sideBySide([...served, ...together.filter((test) => !onServers(test)).reverse()], one);
   for (const test of tests.filter((t) => alone.test(t.name))) await one(test);
 }
 
@@ -195,7 +199,7 @@ const undisturbed = (job) => /fault\/processes/.test(job.label) || isLong(job.la
 async function programs(jobs) {
   const one = async (job) => { const result = await job.run(); record(job.label, result, job.tap ? tapPoints(result.out) : asOne(job.label, result)); };
   const wanted = jobs.filter((job) => only.test(job.label)).sort((a, b) => lasting.test(b.label) - lasting.test(a.label));
-  await sideBySide(wanted.filter((job) => !undisturbed(job)), 2, one);
+  await sideBySide(wanted.filter((job) => !undisturbed(job)), one);
   for (const job of wanted.filter(undisturbed)) await one(job);
 }
 
@@ -208,9 +212,8 @@ async function part(name, work) {
 }
 
 await part('sources', async () => { await check('format', ['tools/format.sh']); await check('layers', ['node', 'tools/check-layers.mjs']); });
-await part('build', () => mesonTests('build'));
-await part('build-asan', () => mesonTests('build-asan'));
-if (long) await part('build-tsan', () => mesonTests('build-tsan'));
+await part('units', () => mesonTests(['build', 'build-asan']));
+if (long) await part('build-tsan', () => mesonTests(['build-tsan']));
 await part('stopping servers', () => stopServers());
 // The browser works most of the time, so its tests are at the end.
 await part('programs', () => programs([...nodeTests('build', 'fault'), ...nodeTests('build', 'e2e'), ...(long ? nodeTests('build', 'api') : []),

@@ -276,8 +276,8 @@ static enum err_code add_window(struct analysis *a, const float *samples, double
     if (speech_possible(&a->speech, from, to)) {
         float logit = nn_window(a->session, samples, a->logband, a->power);
         if (!isfinite(logit)) /* weights are checked when they are loaded, but not what they do */
-            return err_set(err, ERR_MODEL, "the model's answer to the window at %.2f s is no number",
-                           start_s);
+            return err_set(err, ERR_MODEL,
+                           "the model's answer to the window at %.2f s is no number", start_s);
         llr = a->detector->scale * (double)logit + a->detector->offset;
     }
     if (try_grow(&a->windows, &a->cap_windows, a->n_windows, sizeof *a->windows, MAX_WINDOWS) < 0)
