@@ -152,13 +152,12 @@ function mesonSelection(build) {
 // Those that measure time or use all processors themselves, and are not to be disturbed.
 const alone = /^(os_parallel|nn_model|media_service|http_)/;
 
-// Four at a time, so that two processors are busy though most tests wait now and then: two hands take from the front of the
-// list, two from its end. Those that wait most belong in front, those that work all the time at the end.
-async function sideBySide(list, one) {
+// More at a time than two processors, because most tests wait now and then: two hands take from the front of the list, `atEnd`
+// from its end. Those that wait most belong in front, those that work all the time at the end.
+async function sideBySide(list, atEnd, one) {
   const left = [...list];
   const hand = async (take) => { for (let next = take(); next; next = take()) await one(next); };
-  const first = () => left.shift(), last = () => left.pop();
-  await Promise.all([first, first, last, last].map(hand));
+  await Promise.all([hand(() => left.shift()), hand(() => left.shift()), ...Array.from({ length: atEnd }, () => hand(() => left.pop()))]);
 }
 
 async function mesonTests(builds) {
@@ -172,7 +171,7 @@ async function mesonTests(builds) {
   const together = tests.filter((test) => !alone.test(test.name)).sort((a, b) => b.timeout - a.timeout);
   // A test shares the servers with its like of another build, so those of one build come after those of the other.
   const served = builds.flatMap((build) => together.filter((test) => test.build === build && onServers(test)));
-  await sideBySide([...served, ...together.filter((test) => !onServers(test)).reverse()], one);
+  await sideBySide([...served, ...together.filter((test) => !onServers(test)).reverse()], 2, one);
   for (const test of tests.filter((t) => alone.test(t.name))) await one(test);
 }
 
@@ -199,7 +198,7 @@ const undisturbed = (job) => /fault\/processes/.test(job.label) || isLong(job.la
 async function programs(jobs) {
   const one = async (job) => { const result = await job.run(); record(job.label, result, job.tap ? tapPoints(result.out) : asOne(job.label, result)); };
   const wanted = jobs.filter((job) => only.test(job.label)).sort((a, b) => lasting.test(b.label) - lasting.test(a.label));
-  await sideBySide(wanted.filter((job) => !undisturbed(job)), one);
+  await sideBySide(wanted.filter((job) => !undisturbed(job)), 1, one); // with two a server is too slow for the doctor at times
   for (const job of wanted.filter(undisturbed)) await one(job);
 }
 
