@@ -36,7 +36,7 @@ test('one file opens its answer by itself, and the way back leads to the start',
 }));
 
 test('an upload shows its progress, can be cancelled, and tried again', () => withPage(server, '/', {}, async (page, opened) => {
-  await slow(opened, 30_000); // a quarter of a minute: the check of accessibility takes its time
+  await slow(opened, 50_000); // many seconds: the check of accessibility takes its time
   await choose(page, [s.synthetic, s.named('second.wav')]);
   const row = page.getByTestId('upload-row').first();
   await page.waitForFunction(() => Number(document.querySelector('[data-testid=upload-row] [role=progressbar]')?.getAttribute('aria-valuenow')) > 5);
