@@ -67,7 +67,8 @@ struct detection {
 double detect_probability(double llr, double prior); /* NAN of NAN */
 
 /* Fills parts from the timeline. The recording is cut where windows start; a piece's LLR is the
- * mean of the windows over it; neighbouring pieces at or above the threshold make one part. */
+ * mean of the windows with speech over it; neighbouring pieces at or above the threshold make one
+ * part. */
 enum err_code detection_find_parts(struct detection *detection, struct err *err) MUST_CHECK;
 
 /* The stretch that speaks most for `side` (VERDICT_SYNTHETIC or VERDICT_HUMAN) and stands out from

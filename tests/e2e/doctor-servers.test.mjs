@@ -249,11 +249,12 @@ async function tell([name, what, more, told, mode]) {
 }
 
 for (const name of Object.keys(parts))
-  test(`${name}: each mistake is told, with its cure`, { skip, timeout: 300_000 * slow }, async () => {
+  test(`${name}: each mistake is told, with its cure`, { skip, timeout: 300_000 * slow }, async (t) => {
     const left = cases.filter((one) => one[0] === name), again = [], wrong = [];
     const lane = async () => { for (let one; (one = left.shift());) await tell(one).catch(() => again.push(one)); };
     await Promise.all([lane(), lane(), lane()]);
     // On a busy machine a server may be too slow for a moment, and is then told to be away, which is right: once more, by itself.
+    if (again.length) t.diagnostic(`asked again: ${again.map((one) => one[1])}`);
     for (const one of again) await tell(one).catch((error) => wrong.push(`${one[0]}, ${one[1]}: ${error.message}`));
     assert.deepEqual(wrong, []);
   });
