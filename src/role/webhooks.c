@@ -152,9 +152,7 @@ enum err_code webhooks_test(struct http_request *request, void *ctx, struct err 
     id_new(id);
     enum err_code rc = path_webhook(request, app, &w, err);
     if (rc == ERR_OK)
-        rc = store_delivery_test(app->db, w.id, id, err);
-    if (rc == ERR_OK)
-        rc = store_delivery_get(app->db, id, &d, err);
+        rc = store_delivery_test(app->db, w.id, id, &d, err);
     if (rc == ERR_OK)
         http_reply_json(request, 202, delivery_json(&d));
     return rc;

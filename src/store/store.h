@@ -278,9 +278,10 @@ struct store_delivery {
     char error[160];
     int64_t created_ms, last_ms;
 };
-/* Outbox body of queue webhook: {"delivery": id}. A test delivery is made by this: */
+/* Outbox body of queue webhook: {"delivery": id}. A test delivery is made by this, and given as it
+ * was stored: it may have been tried since. */
 enum err_code store_delivery_test(struct db *db, const char *webhook_id, const char *delivery_id,
-                                  struct err *err) MUST_CHECK;
+                                  struct store_delivery *ret, struct err *err) MUST_CHECK;
 enum err_code store_delivery_get(struct db *db, const char *id, struct store_delivery *ret,
                                  struct err *err) MUST_CHECK;
 enum err_code store_delivery_set(struct db *db, const struct store_delivery *delivery,

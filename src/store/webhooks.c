@@ -141,30 +141,6 @@ enum err_code store_webhook_list(struct db *db, store_each_webhook *each, void *
 
 /* --- deliveries --------------------------------------------------------------------------- */
 
-struct test_delivery {
-    const char *webhook_id, *delivery_id;
-};
-
-static enum err_code test_work(struct db_tx *tx, void *ctx, struct err *err)
-{
-    const struct test_delivery *t = ctx;
-    _cleanup_(db_rows_done) struct db_rows *rows = NULL;
-    int found = 0;
-    enum err_code code = store_first(tx, "SELECT 1 FROM webhooks WHERE id = ?1", &rows, &found, err,
-                                     DB_T(t->webhook_id));
-    if (!code && !found)
-        return store_no_such(err, "webhook", t->webhook_id);
-    return code ? code
-                : add_delivery(tx, t->delivery_id, t->webhook_id, NULL, "test", time_now_ms(), err);
-}
-
-enum err_code store_delivery_test(struct db *db, const char *webhook_id, const char *delivery_id,
-                                  struct err *err)
-{
-    return store_write(db, DB_DURABLE, test_work, &(struct test_delivery){webhook_id, delivery_id},
-                       err);
-}
-
 #define DELIVERY_COLUMNS                                                                           \
     "id, webhook_id, analysis_id, type, tries, status, outcome, error, created_ms, last_ms"
 
@@ -182,22 +158,54 @@ static void delivery_row(const struct db_rows *rows, struct store_delivery *ret)
     ret->last_ms = db_int(rows, 9);
 }
 
-enum err_code store_delivery_get(struct db *db, const char *id, struct store_delivery *ret,
-                                 struct err *err)
+static enum err_code read_delivery(struct db_tx *tx, const char *id, struct store_delivery *ret,
+                                   struct err *err)
 {
-    _cleanup_(db_end) struct db_tx *tx = NULL;
     _cleanup_(db_rows_done) struct db_rows *rows = NULL;
     int found = 0;
-    enum err_code code = db_read_begin(db, &tx, err);
-    if (!code)
-        code = store_first(tx, "SELECT " DELIVERY_COLUMNS " FROM deliveries WHERE id = ?1", &rows,
-                           &found, err, DB_T(id));
+    enum err_code code =
+        store_first(tx, "SELECT " DELIVERY_COLUMNS " FROM deliveries WHERE id = ?1", &rows, &found,
+                    err, DB_T(id));
     if (code)
         return code;
     if (!found)
         return store_no_such(err, "delivery", id);
     delivery_row(rows, ret);
     return ERR_OK;
+}
+
+enum err_code store_delivery_get(struct db *db, const char *id, struct store_delivery *ret,
+                                 struct err *err)
+{
+    _cleanup_(db_end) struct db_tx *tx = NULL;
+    enum err_code code = db_read_begin(db, &tx, err);
+    return code ? code : read_delivery(tx, id, ret, err);
+}
+
+struct test_delivery {
+    const char *webhook_id, *delivery_id;
+    struct store_delivery *stored;
+};
+
+static enum err_code test_work(struct db_tx *tx, void *ctx, struct err *err)
+{
+    const struct test_delivery *t = ctx;
+    _cleanup_(db_rows_done) struct db_rows *rows = NULL;
+    int found = 0;
+    enum err_code code = store_first(tx, "SELECT 1 FROM webhooks WHERE id = ?1", &rows, &found, err,
+                                     DB_T(t->webhook_id));
+    if (!code && !found)
+        return store_no_such(err, "webhook", t->webhook_id);
+    if (!code)
+        code = add_delivery(tx, t->delivery_id, t->webhook_id, NULL, "test", time_now_ms(), err);
+    return code ? code : read_delivery(tx, t->delivery_id, t->stored, err);
+}
+
+enum err_code store_delivery_test(struct db *db, const char *webhook_id, const char *delivery_id,
+                                  struct store_delivery *ret, struct err *err)
+{
+    return store_write(db, DB_DURABLE, test_work,
+                       &(struct test_delivery){webhook_id, delivery_id, ret}, err);
 }
 
 static enum err_code set_work(struct db_tx *tx, void *ctx, struct err *err)

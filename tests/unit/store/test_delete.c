@@ -478,12 +478,16 @@ static void a_delivery_is_noted(void **state)
     id_new(hook.id);
     char id[ID_TEXT];
     id_new(id);
-    FAILS(ERR_NO_SUCH, store_delivery_test(box->db, hook.id, id, err));
+    struct store_delivery d, stored;
+    FAILS(ERR_NO_SUCH, store_delivery_test(box->db, hook.id, id, &stored, err));
     OK(store_webhook_add(box->db, &hook, err));
-    OK(store_delivery_test(box->db, hook.id, id, err));
-    struct store_delivery d;
+    OK(store_delivery_test(box->db, hook.id, id, &stored, err));
+    assert_string_equal(stored.id, id);
+    assert_string_equal(stored.outcome, "pending");
+    assert_int_equal(stored.tries + stored.status + stored.last_ms, 0);
     OK(store_delivery_get(box->db, id, &d, err));
     assert_string_equal(d.type, "test");
+    assert_int_equal(d.created_ms, stored.created_ms);
     assert_string_equal(d.analysis_id, "");
     assert_string_equal(d.webhook_id, hook.id);
     d.tries = 2;
@@ -500,7 +504,7 @@ static void a_delivery_is_noted(void **state)
     assert_int_equal(d.last_ms, 77);
     for (int i = 0; i < 60; i++) {
         id_new(id);
-        OK(store_delivery_test(box->db, hook.id, id, err));
+        OK(store_delivery_test(box->db, hook.id, id, &stored, err));
     }
     int n = 0;
     OK(store_delivery_list(box->db, hook.id, on_delivery, &n, err));

@@ -218,7 +218,7 @@ static void make_scene(struct box *box, struct scene *s)
     memcpy(s->hook, hook.id, ID_TEXT);
     OK(store_webhook_add(box->db, &hook, err));
     id_new(s->delivery);
-    OK(store_delivery_test(box->db, s->hook, s->delivery, err));
+    OK(store_delivery_test(box->db, s->hook, s->delivery, &(struct store_delivery){0}, err));
     s->done = add_done(box->db, "done", "same");
     s->queued = add(box->db, "queued", "same");
     s->running = add(box->db, "running", "running");
@@ -326,7 +326,7 @@ static enum err_code do_webhook_delete(struct db *db, const struct scene *s)
 
 static enum err_code do_delivery_test(struct db *db, const struct scene *s)
 {
-    return store_delivery_test(db, s->hook, s->fresh, NULL);
+    return store_delivery_test(db, s->hook, s->fresh, &(struct store_delivery){0}, NULL);
 }
 
 static change *const changes[] = {
