@@ -167,9 +167,9 @@ static void bench_isa(struct bench *b, const char *separator)
     b->power = xalloc(frames * sizeof(float));
     for (int i = -b->rounds / 10 - 1; i < b->rounds; i++) { /* the first tenth warms up */
         double t0 = cpu_us();
-        nn_frames(b->session, b->samples, frames, b->logband, b->power);
+        nn_frames(b->session, b->samples, frames, b->logband, b->power, NULL);
         double t1 = cpu_us();
-        logit = nn_window(b->session, b->samples, b->logband, b->power);
+        logit = nn_window(b->session, b->samples, b->logband, b->power, NULL);
         double t2 = cpu_us();
         if (i >= 0) {
             front.us[front.count++] = t1 - t0;
@@ -178,7 +178,7 @@ static void bench_isa(struct bench *b, const char *separator)
     }
     nn_session_tap(b->session, on_layer, b);
     for (int i = 0; i < b->rounds; i++)
-        nn_window(b->session, b->samples, b->logband, b->power);
+        nn_window(b->session, b->samples, b->logband, b->power, NULL);
     const struct nn_kernels *kernels = b->model->kernels;
     const double peak = peak_rate(kernels->peak);
     const double peak16 = kernels->peak16 ? peak_rate(kernels->peak16) : peak;

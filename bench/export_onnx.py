@@ -4,7 +4,7 @@
 Batch normalisation is folded by the exporter's constant folding, so that the
 other runtime starts from the same network as sonde's engine does.
 
-    python3 bench/export_onnx.py models/sonde-7.safetensors bench/out/sonde-7.onnx
+    python3 bench/export_onnx.py models/sonde-8.safetensors bench/out/sonde-8.onnx
 """
 from __future__ import annotations
 

@@ -4,7 +4,7 @@
 ONNX Runtime has no FFT that torch 1.13 can export to, so the frames are taken by a
 convolution with the rows of the windowed DFT, as other exported detectors do.
 
-    python3 bench/export_pipeline.py models/sonde-7.safetensors bench/out/pipeline.onnx
+    python3 bench/export_pipeline.py models/sonde-8.safetensors bench/out/pipeline.onnx
 """
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ const bench = path.dirname(fileURLToPath(import.meta.url));
 const root = path.dirname(bench);
 const out = path.join(bench, 'out');
 
-const options = { build: 'build', model: 'models/sonde-7.safetensors', rounds: '5', cpu: '0', peers: '../shared/peers' };
+const options = { build: 'build', model: 'models/sonde-8.safetensors', rounds: '5', cpu: '0', peers: '../shared/peers' };
 for (let i = 2; i < process.argv.length; i += 2) {
   const key = process.argv[i].replace(/^--/, '');
   if (!(key in options) || process.argv[i + 1] === undefined) {

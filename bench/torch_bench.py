@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Times the detector's front end and network in PyTorch on one thread; prints JSON.
 
-    python3 bench/torch_bench.py models/sonde-7.safetensors bench/out/input.f32 [ITERATIONS]
+    python3 bench/torch_bench.py models/sonde-8.safetensors bench/out/input.f32 [ITERATIONS]
 """
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ const option = (name, otherwise) => { const at = process.argv.indexOf(`--${name}
 const rounds = Number(option('rounds', 5)), cpu = option('cpu', '0');
 const sonde = path.join(root, 'build', 'sonde'), onnx = path.join(out, 'pipeline.onnx');
 mkdirSync(out, { recursive: true });
-execFileSync('/usr/bin/python3', [path.join(bench, 'export_pipeline.py'), path.join(root, 'models/sonde-7.safetensors'), onnx], { stdio: ['ignore', 'ignore', 'inherit'] });
+execFileSync('/usr/bin/python3', [path.join(bench, 'export_pipeline.py'), path.join(root, 'models/sonde-8.safetensors'), onnx], { stdio: ['ignore', 'ignore', 'inherit'] });
 
 // A hundred short recordings and one of an hour, from what Debian packages: the same on every machine.
 function recordings() {

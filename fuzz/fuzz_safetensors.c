@@ -41,7 +41,7 @@ static void run_window(const struct nn_model *model)
     if (!samples || !logband || !power || nn_session_new(model, &session, &err))
         abort();
     nn_frames(session, samples, frames, logband, power);
-    nn_window(session, samples, logband, power);
+    nn_window(session, samples, logband, power, NULL);
     nn_session_free(session);
     free(samples);
     free(logband);

@@ -26,5 +26,5 @@ echo "+ sonde detect human/ synthetic/"
 cd "$dir"
 code=0
 "$sonde" detect human synthetic || code=$?
-echo "What the detector is known to miss stands in models/sonde-7.md."
+echo "What the detector is known to miss stands in models/sonde-8.md."
 [ $code -le 3 ] && [ $code -ne 2 ]

@@ -25,6 +25,7 @@ from .second import WEIGHTS, Clips
 FALSE_ALARMS, MISSES = 0.04, 0.10
 GAP_FROM_S, GAP_CLOSES_S = 3.0, 12.0  # of speech: training's clips, and four of them; the limits draw near to each other between (docs/adr/0009)
 TEMPLATE = Path(__file__).parent / "card.md.in"
+SHIPPED = Path(__file__).parent.parent / "models" / "sonde-8.safetensors"
 
 
 def percent(value: float) -> str:
@@ -207,6 +208,14 @@ def tensors_of(net: model.Detector, second: model.Detail | None = None) -> dict[
     return {k: v.numpy().astype(np.float32) for k, v in state.items() if v.dtype.is_floating_point}
 
 
+def gate_of(path: Path, mean: np.ndarray, scale: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """The gate (train.gate --numbers) of the model in `path`, for one whose numbers have this mean and scale (model.Detail): tensors and metadata."""
+    tensors, metadata = safetensors.load(path)
+    slope = tensors["gate.weight"].astype(np.float64) * tensors["detail.scale"]
+    shift = float(slope @ (mean - tensors["detail.mean"].astype(np.float64)))
+    return {"gate.weight": (slope / scale).astype(np.float32)}, {"gate_limit": f"{float(metadata['gate_limit']) - shift:.4f}"}
+
+
 def shape(second: model.Detail | None = None) -> dict[str, str]:
     """What the program must know to build the networks and their front end."""
     more = {"detail_hidden": f"{second.fc1.out_features},{second.fc2.out_features}"} if second else {}
@@ -229,6 +238,11 @@ two hidden layers ({hidden[0]}, {hidden[1]}), averaged, give a logit that is add
 seven in ten come from {gentle:,} gentle draws: clips as they are or through codecs, a quarter cut to 1.2 to 3.5 s, six in ten played up to 8 % faster or
 slower; one in ten comes from {noisy:,} draws in noise of 5 to 20 dB, the others from {rough:,} changed like those above. Pairs whose synthetic clip
 is a person's through a neural codec come {codec:g} times as often, through a vocoder {vocoder:g} times.
+
+"""
+GATE = """\
+Against music and noise it has 8,110 weights more, for the same numbers (train/gate.py): a recording whose windows' weighted sum lies
+beyond a limit is no speech, and has no verdict.
 
 """
 
@@ -276,7 +290,13 @@ def export(args: argparse.Namespace) -> None:
     }
     if args.interim:
         metadata["state"] = "interim"
-    safetensors.save(args.out, tensors_of(net, second), metadata)
+    tensors = tensors_of(net, second)
+    if second and args.gate:
+        weights, limit = gate_of(args.gate, second.mean.numpy(), second.scale.numpy())
+        tensors.update(weights)
+        metadata.update(limit)
+        words += GATE
+    safetensors.save(args.out, tensors, metadata)
 
     train = [(i, c) for i, c in enumerate(cache.clips) if c.split == "train"]
     kinds = Counter(c.kind for _, c in train)
@@ -303,11 +323,12 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("set", type=Path, help="manifest.tsv, or a folder with bonafide/ and spoof/")
     p.add_argument("checkpoint", type=Path)
     p.add_argument("out", type=Path, help="NAME.safetensors; the card goes beside it as NAME.md")
-    p.add_argument("--name", default="sonde-7")
+    p.add_argument("--name", default="sonde-8")
     p.add_argument("--set-name", default="valid", help="what the model file calls the evaluation set")
     p.add_argument("--cache", type=Path, default=Path("~/.cache/sonde-train").expanduser())
     p.add_argument("--program", type=Path, help="sonde; figures, calibration and threshold then come from its own scores")
     p.add_argument("--note", default="", help="a sentence for the card on how the settings were found")
+    p.add_argument("--gate", type=Path, default=SHIPPED, help="model file whose weights against music and noise it takes over")
     p.add_argument("--run", type=Path, help="record of the whole run, where the checkpoint is from before its end")
     p.add_argument("--threads", type=int, default=1)
     p.add_argument("--interim", action="store_true", help="mark the model as one that is still in training")

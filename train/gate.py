@@ -1,12 +1,17 @@
 """Finds the weights by which the program tells speech from music and noise, and says what they do.
 
     python3 -m train.gate MANIFEST --music FOLDER [--test PACKAGE ...] [--measure] [--dump build/tests/unit/gate_dump]
+    python3 -m train.gate MANIFEST --music FOLDER [--test PACKAGE ...] --numbers --model MODEL
 
 FOLDER has one folder of instrumental music for each package or album; those named by --test are only measured on. Speech is
 the clips of MANIFEST (`train` chooses, `valid` is only measured on), cut or joined to 2 to 30 s; noises are made here. All of
 it goes through codecs, a telephone line, noise and rooms alike. Logistic regression; for each duration the limit is the
 highest score of all but LOST of the training speech, in the worst of the conditions. The features are the program's own
 (tests/unit/detect/gate_dump.c); they do not depend on the detector's weights, so a new model needs no new gate.
+
+With --numbers it finds the second gate's weights, on what the model's second network looks at, and writes them and their
+limit into MODEL: least squares with a ridge, the limit by speech whose source had no part (three folds). FOLDER may be
+train.music's: what these numbers tell of music carries over to instruments that they were not found on.
 """
 from __future__ import annotations
 
@@ -23,7 +28,7 @@ from typing import Iterator
 import numpy as np
 from scipy import signal
 
-from . import data, robust, sounds
+from . import data, robust, safetensors, sounds
 
 RATE = data.RATE
 SECONDS = (2, 4, 8, 16, 30)
@@ -31,6 +36,8 @@ CONDITIONS = ("clean", "coded", "phone", "noise", "room", "clipped", "loud noise
 LOST = 0.003
 LEAST = (-9.0, -9.0, 0.0, 0.0, -0.5)  # long recordings of training are too few for lower limits
 FIRST = 11  # of the texture, after seconds, speech, tones and eight means
+NUMBERS = FIRST + 169  # of the second network's
+RIDGE, UNIT, FOLDS = 0.3, 10.0, 3  # speech is told to be -UNIT, all else UNIT
 AUDIO = {".ogg", ".opus", ".mp3", ".flac", ".wav", ".wv", ".it", ".xm", ".mod"}
 Piece = tuple[dict, np.ndarray]
 
@@ -144,7 +151,7 @@ def measure(args: argparse.Namespace, pieces: Iterator[Piece]) -> tuple[list[dic
     thread.join()
     if program.wait() or not about:
         raise SystemExit("gate_dump failed, or there was nothing to measure")
-    return about, out.reshape(len(about), -1).astype(np.float64)
+    return about, out.reshape(len(about), -1)
 
 
 def regression(x: np.ndarray, y: np.ndarray, weight: np.ndarray, ridge: float = 1.0) -> np.ndarray:
@@ -158,17 +165,52 @@ def regression(x: np.ndarray, y: np.ndarray, weight: np.ndarray, ridge: float = 
     return out
 
 
-def fit(about: list[dict], rows: np.ndarray) -> tuple[np.ndarray, float]:
-    """Weights of the features as they are, and the bias. Speech, and what is none, count the same; so do music and noise."""
-    kind = np.array([a["kind"] for a in about])
-    weight = np.zeros(len(about))
+def weighed(kind: np.ndarray) -> np.ndarray:
+    """Speech, and what is none, count the same; music a little more than noise."""
+    weight = np.zeros(len(kind))
     for name, share in (("speech", 0.5), ("music", 0.35), ("noise", 0.15)):
-        weight[kind == name] = share * len(about) / max(1, (kind == name).sum())
-    x = rows[:, 3:]
+        weight[kind == name] = share * len(kind) / max(1, (kind == name).sum())
+    return weight
+
+
+def fit(about: list[dict], rows: np.ndarray) -> tuple[np.ndarray, float]:
+    """Weights of the features as they are, and the bias."""
+    kind = np.array([a["kind"] for a in about])
+    x = rows[:, 3:NUMBERS].astype(np.float64)
     mean, spread = x.mean(0), x.std(0) + 1e-6
-    found = regression((x - mean) / spread, (kind != "speech").astype(float), weight)
+    found = regression((x - mean) / spread, (kind != "speech").astype(float), weighed(kind))
     weights = found[:-1] / spread
     return weights, float(found[-1] - weights @ mean)
+
+
+def fit_numbers(about: list[dict], rows: np.ndarray) -> tuple[np.ndarray, float]:
+    """Weights of the numbers as they are, and the limit of their sum."""
+    kind, seconds = np.array([a["kind"] for a in about]), np.array([a["s"] for a in about])
+    x = rows[:, NUMBERS:]
+    mean, spread = x.mean(0), x.std(0) + 1e-6
+    x = (x - mean) / spread
+    alike = x @ x.T / x.shape[1] + 1.0  # the dual problem: fewer pieces than numbers; the 1 is the bias
+    target, ridge = np.where(kind == "speech", -UNIT, UNIT), RIDGE / weighed(kind)
+
+    def solved(chosen: np.ndarray) -> np.ndarray:
+        return np.linalg.solve(alike[np.ix_(chosen, chosen)].astype(np.float64) + np.diag(ridge[chosen]), target[chosen])
+
+    fold = np.array([(zlib.crc32(a["group"].encode()) if a["kind"] == "speech" else n) % FOLDS for n, a in enumerate(about)])
+    score = np.zeros(len(about))
+    for n in range(FOLDS):
+        others = np.flatnonzero(fold != n)
+        score[fold == n] = alike[np.ix_(fold == n, others)] @ solved(others)
+    quiet = np.array([a["kind"] == "speech" and a["condition"] != "loud noise" for a in about])
+    # Longer recordings lie farther off; but speech over music does not, and is to have its answer.
+    limit = max(float(np.quantile(score[quiet & (seconds == s)], 1 - LOST)) for s in (2, 4))
+    dual = solved(np.arange(len(about)))
+    weights = (x.T @ dual) / x.shape[1] / spread
+    return weights.astype(np.float32), limit - float(dual.sum() - weights @ mean)
+
+
+def write_numbers(path: Path, weights: np.ndarray, limit: float) -> None:
+    tensors, metadata = safetensors.load(path)
+    safetensors.save(path, {**tensors, "gate.weight": weights}, {**metadata, "gate_limit": f"{limit:.4f}"})
 
 
 def limits(about: list[dict], rows: np.ndarray, score: np.ndarray) -> list[tuple[int, float]]:
@@ -207,24 +249,28 @@ def read(path: Path) -> tuple[np.ndarray, float, list[tuple[float, float]]]:
     return np.array(table("music_weights") + table("window_weights")), float(re.search(r"bias = ([-\d.e]+)", text)[1]), [(float(a), float(b)) for a, b in pairs]
 
 
-def beyond(row: np.ndarray, score: float, found: list[tuple[float, float]]) -> bool:
-    """gate_margin() >= 0."""
-    stays = 4.572 + row[3:11] @ (0, 2.186, -0.406, 11.73, -4.763, -2.406, 0.120, 0.535)
-    return bool(score >= np.interp(row[0], *zip(*found)) or stays >= np.interp(row[0], (6.5, 16), (5.5, 3.0)))
+def refused(rows: np.ndarray, texture: tuple[np.ndarray, float, list[tuple[float, float]]], model: Path) -> np.ndarray:
+    """Where gate_margin() is 0 or more."""
+    weights, bias, found = texture
+    tensors, metadata = safetensors.load(model)
+    seconds, means = rows[:, 0], rows[:, 3:FIRST]
+    stays = 4.572 + means @ (0, 2.186, -0.406, 11.73, -4.763, -2.406, 0.120, 0.535)
+    out = (rows[:, 3:NUMBERS] @ weights + bias >= np.interp(seconds, *zip(*found))) | (stays >= np.interp(seconds, (6.5, 16), (5.5, 3.0)))
+    if "gate.weight" in tensors:
+        out |= rows[:, NUMBERS:] @ tensors["gate.weight"] >= float(metadata["gate_limit"])
+    return out
 
 
-def report(about: list[dict], rows: np.ndarray, weights: np.ndarray, bias: float, found: list[tuple[int, float]], title: str) -> None:
-    """Of every kind, by seconds: pieces, and how many the score refuses; where it is to refuse, those with under 1.5 s of speech, too."""
-    score = rows[:, 3:] @ weights + bias
+def report(about: list[dict], rows: np.ndarray, no_speech: np.ndarray, title: str) -> None:
+    """Of every kind, by seconds: pieces, and how many the gate refuses; where it is to refuse, those with under 1.5 s of speech, too."""
     taken: dict = defaultdict(lambda: [0, 0, 0])
-    for a, row, s in zip(about, rows, score):
-        no_speech = beyond(row, s, found)
+    for a, row, beyond in zip(about, rows, no_speech):
         names = [a.get("label", "all " + a["kind"]), f"{a['kind']}, {a['condition']}" if a["kind"] == "speech" else f"{a['kind']}: {a['group']}"]
         for name in names:
             cell = taken[(name, a["s"])]
             cell[0] += 1
-            cell[1] += row[1] >= 0.2 and no_speech
-            cell[2] += row[1] < 1.5 or row[2] >= 0.7 or no_speech
+            cell[1] += row[1] >= 0.2 and beyond
+            cell[2] += row[1] < 1.5 or row[2] >= 0.7 or beyond
     print(f"\n{title}\n| | " + " | ".join(f"{s} s" for s in SECONDS) + " |\n|---" * 1 + "|---" * len(SECONDS) + "|")
     for name in sorted({n for n, _ in taken}):
         cells = [taken.get((name, s)) for s in SECONDS]
@@ -238,29 +284,34 @@ def main() -> None:
     parser.add_argument("--test", nargs="*", default=[], help="packages of music that are only measured on")
     parser.add_argument("--cache", type=Path, default=Path("~/.cache/sonde-train").expanduser())
     parser.add_argument("--dump", type=Path, default=Path("build/tests/unit/gate_dump"))
-    parser.add_argument("--model", type=Path, default=Path("models/sonde-7.safetensors"), help="only its front end is used")
+    parser.add_argument("--model", type=Path, default=Path("models/sonde-8.safetensors"))
     parser.add_argument("--out", type=Path, default=Path("src/detect/gate_weights.inc"))
-    parser.add_argument("--measure", action="store_true", help="only measure what the weights in --out do")
+    parser.add_argument("--numbers", action="store_true", help="the second gate, whose weights go into --model")
+    parser.add_argument("--measure", action="store_true", help="only measure what the weights in --out and --model do")
     args = parser.parse_args()
     cache = data.build(args.set, args.cache)
     packages = sorted(p.name for p in args.music.iterdir() if p.is_dir())
 
     def chosen() -> Iterator[Piece]:
-        for seconds, most in zip(SECONDS, (1200, 2500, 900, 400, 250)):
+        for seconds, most in zip(SECONDS, (1800, 3500, 900, 400, 250) if args.numbers else (1200, 2500, 900, 400, 250)):
             yield from speech(cache, "train", seconds, 1, CONDITIONS, most)
-        yield from noises(3, 12)
+        yield from noises(3, 40 if args.numbers else 12)
         yield from music(args.music, [p for p in packages if p not in args.test], {2: 2, 4: 3, 8: 4, 16: 2, 30: 1})
 
-    if args.measure:
-        weights, bias, found = read(args.out)
-    else:
+    if not args.measure:
         about, rows = measure(args, chosen())
         audible = rows[:, 1] >= 0.2  # the rest has no speech for the program in any case
-        weights, bias = fit([a for a, ok in zip(about, audible) if ok], rows[audible])
-        found = limits(about, rows, rows[:, 3:] @ weights + bias)
-        print("limits:", ", ".join(f"{v:.2f} up to {s} s" for s, v in found))
-        report(about, rows, weights, bias, found, "chosen on (taken for no speech; and with those that have no verdict for want of speech)")
-        write(args.out, weights, bias, found)
+        heard = [a for a, ok in zip(about, audible) if ok]
+        if args.numbers:
+            weights, limit = fit_numbers(heard, rows[audible])
+            write_numbers(args.model, weights, limit)
+            print(f"limit: {limit:.2f}")
+        else:
+            weights, bias = fit(heard, rows[audible])
+            found = limits(about, rows, rows[:, 3:NUMBERS] @ weights + bias)
+            write(args.out, weights, bias, found)
+            print("limits:", ", ".join(f"{v:.2f} up to {s} s" for s, v in found))
+        report(about, rows, refused(rows, read(args.out), args.model), "chosen on (taken for no speech; and with those that have no verdict for want of speech)")
 
     def confirmed() -> Iterator[Piece]:
         for seconds, most in zip(SECONDS, (250, 250, 60, 30, 15)):
@@ -269,7 +320,8 @@ def main() -> None:
         yield from noises(77, 6)
         yield from music(args.music, [p for p in packages if p in args.test], {2: 1, 4: 2, 8: 2, 16: 1, 30: 1})
 
-    report(*measure(args, confirmed()), weights, bias, found, "only measured on")
+    about, rows = measure(args, confirmed())
+    report(about, rows, refused(rows, read(args.out), args.model), "only measured on")
 
 
 if __name__ == "__main__":

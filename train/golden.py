@@ -131,7 +131,7 @@ def detector(path: Path) -> tuple[model.Detector, model.Detail | None, dict[str,
     if "detail_hidden" in metadata:
         first, second = map(int, metadata["detail_hidden"].split(","))
         nets[1] = model.Detail((first, second)).eval()
-    for net, mine in zip(nets, (lambda k: not k.startswith("detail."), lambda k: k.startswith("detail."))):
+    for net, mine in zip(nets, (lambda k: not k.startswith(("detail.", "gate.")), lambda k: k.startswith("detail."))):
         state = {k.removeprefix("detail."): torch.from_numpy(v) for k, v in tensors.items() if mine(k)}
         missing, unknown = net.load_state_dict(state, strict=False) if net else ([], list(state))
         if unknown or any(not k.endswith("num_batches_tracked") for k in missing):

@@ -1,6 +1,6 @@
 """Whether a clip far from what training saw is judged wrong more often: it is not (docs/detector.md), so the program does not ask.
 
-    python3 -m train.outlier MANIFEST [--model models/sonde-7.safetensors] [--every 3]
+    python3 -m train.outlier MANIFEST [--model models/sonde-8.safetensors] [--every 3]
 
 Distance: Mahalanobis in each network's last hidden layer but one (the first's pooled summary, the second's second layer), to the nearer of training's two labels, covariances shrunk by a fifth
 towards their diagonal. 0.5 in the first column is nothing: distance does not tell errors from right answers.
@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from . import data, engine, evaluate, frontend, model, safetensors
+from . import data, engine, evaluate, frontend, golden, model
 
 
 Rows = dict[str, np.ndarray]
@@ -48,17 +48,12 @@ def distance(rows: np.ndarray, known: list[np.ndarray]) -> np.ndarray:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("set", type=Path)
-    parser.add_argument("--model", type=Path, default=Path("models/sonde-7.safetensors"))
+    parser.add_argument("--model", type=Path, default=Path("models/sonde-8.safetensors"))
     parser.add_argument("--cache", type=Path, default=Path("~/.cache/sonde-train").expanduser())
     parser.add_argument("--every", type=int, default=3, help="only every Nth clip of train")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    tensors, about = safetensors.load(args.model)
-    state = {k: torch.from_numpy(v) for k, v in tensors.items()}
-    own = {k.removeprefix("detail."): v for k, v in state.items() if k.startswith("detail.")}
-    first, second = model.Detector().eval(), model.Detail((len(own["fc1.bias"]), len(own["fc2.bias"]))).eval()
-    first.load_state_dict({k: v for k, v in state.items() if not k.startswith("detail.")}, strict=False)
-    second.load_state_dict(own)
+    first, second, about = golden.detector(args.model)
     cache = data.build(args.set, args.cache, copies=1)
     of = {split: [i for i, c in enumerate(cache.clips) if c.split == split] for split in ("train", "valid")}
     train = of["train"][:: args.every]

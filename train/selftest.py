@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from . import augment, data, detail, engine, evaluate, frontend, golden, model, resample, safetensors, sampler, second, train
+from . import augment, data, detail, engine, evaluate, export, frontend, gate, golden, model, resample, safetensors, sampler, second, train
 
 
 def metrics() -> None:
@@ -122,6 +122,27 @@ def files() -> None:
         assert metadata == {"format": "x"} and all((back[k] == tensors[k]).all() for k in tensors)
 
 
+def gates() -> None:
+    """A gate taken over says the same of the same numbers; one that is found tells two kinds of noise from a third."""
+    rng, n = np.random.default_rng(3), 50
+    mean, scale, raw = rng.normal(0, 1, n), rng.uniform(0.5, 2, n), rng.normal(0, 1, (20, n))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "x.safetensors"
+        old = {"gate.weight": rng.normal(0, 1, n), "detail.mean": rng.normal(0, 1, n), "detail.scale": rng.uniform(0.5, 2, n)}
+        safetensors.save(path, {k: v.astype(np.float32) for k, v in old.items()}, {"gate_limit": "2.5"})
+        new, limit = export.gate_of(path, mean, scale)
+    before = (raw - old["detail.mean"]) * old["detail.scale"] @ old["gate.weight"]
+    after = (raw - mean) * scale @ new["gate.weight"]
+    assert np.abs((before - 2.5) - (after - float(limit["gate_limit"]))).max() < 1e-3
+    kinds = np.repeat(["speech", "music", "noise"], 200)
+    about = [{"kind": str(k), "group": f"g{i % 7}", "s": gate.SECONDS[i % 5], "condition": "clean"} for i, k in enumerate(kinds)]
+    rows = np.zeros((600, gate.NUMBERS + n), np.float32)
+    rows[:, gate.NUMBERS :] = rng.normal(0, 1, (600, n)) + (kinds != "speech")[:, None]
+    weights, least = gate.fit_numbers(about, rows)
+    beyond = rows[:, gate.NUMBERS :] @ weights >= least
+    assert beyond[kinds != "speech"].mean() > 0.9 and beyond[kinds == "speech"].mean() < 0.02
+
+
 def network() -> None:
     net = model.Detector()
     record: dict[str, torch.Tensor] = {}
@@ -131,7 +152,7 @@ def network() -> None:
 
 
 def main() -> None:
-    for check in (metrics, front_end, details, dropout, chances, resampling, drawing, augmentation, files, network):
+    for check in (metrics, front_end, details, dropout, chances, resampling, drawing, augmentation, files, gates, network):
         check()
         print(f"ok {check.__name__}")
 

@@ -272,7 +272,7 @@ def train(args: argparse.Namespace) -> None:
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(description="Train sonde's detector.")
     p.add_argument("set", type=Path, help="manifest.tsv, or a folder with bonafide/ and spoof/")
-    p.add_argument("--name", default="sonde-7")
+    p.add_argument("--name", default="sonde-8")
     p.add_argument("--cache", type=Path, default=Path("~/.cache/sonde-train").expanduser())
     p.add_argument("--work", type=Path, default=Path("~/.cache/sonde-train/work").expanduser(), help="where checkpoints go")
     p.add_argument("--seed", type=int, default=1)

@@ -33,6 +33,7 @@ struct detector {
     double threshold, prior;
     double human_below, synthetic_from; /* around the threshold: no verdict between them */
     double gap_from_s, gap_closes_s; /* speech from which they draw near, and at which they meet */
+    double gate_limit;               /* of the network's score for being no speech */
     struct rates *rates;             /* NULL: the model states none */
 };
 
@@ -110,6 +111,9 @@ enum err_code detector_new(const char *model_path, enum nn_isa isa, struct detec
         rc = meta_number(d->model, "llr_offset", -1e3, 1e3, &d->offset, err);
     if (rc == ERR_OK)
         rc = read_limits(d, err);
+    d->gate_limit = INFINITY;
+    if (rc == ERR_OK && nn_model_gated(d->model))
+        rc = meta_number(d->model, "gate_limit", -1e3, 1e3, &d->gate_limit, err);
     if (rc == ERR_OK)
         rc = meta_number(d->model, "prior", PRIOR_MIN, PRIOR_MAX, &d->prior, err);
     if (rc == ERR_OK)
@@ -272,10 +276,11 @@ static enum err_code add_window(struct analysis *a, const float *samples, double
 {
     size_t from, to;
     double llr = NAN;
+    float network = 0;
     frames_of(a, start_s, end_s, &from, &to);
     if (speech_possible(&a->speech, from, to)) {
-        float logit = nn_window(a->session, samples, a->logband, a->power);
-        if (!isfinite(logit)) /* weights are checked when they are loaded, but not what they do */
+        float logit = nn_window(a->session, samples, a->logband, a->power, &network);
+        if (!isfinite(logit) || !isfinite(network)) /* finite weights are no promise of it */
             return err_set(err, ERR_MODEL,
                            "the model's answer to the window at %.2f s is no number", start_s);
         llr = a->detector->scale * (double)logit + a->detector->offset;
@@ -286,7 +291,9 @@ static enum err_code add_window(struct analysis *a, const float *samples, double
         .start_s = start_s,
         .end_s = end_s,
         .llr = llr,
-        .gate = gate_window(a->logband, a->power, (size_t)a->shape->window_frames, a->shape->bands),
+        .texture =
+            gate_texture(a->logband, a->power, (size_t)a->shape->window_frames, a->shape->bands),
+        .network = (double)network,
     };
     return ERR_OK;
 }
@@ -405,29 +412,33 @@ int detection_is_narrow(const struct detection *d)
     return d->band_edge_hz > 0 && d->band_edge_hz < DETECT_NARROW_HZ;
 }
 
-/* Means over the windows, weighted by speech. Where none was found, the gate's is the plain mean,
- * and there is no LLR (0). */
-static void pool(struct analysis *a, double *ret_llr, double *ret_gate)
+/* Means over the windows, weighted by speech: the LLR, and the scores for being no speech. Where
+ * none was found, the texture's is the plain mean, and there is no LLR (0). */
+static struct detect_window pool(struct analysis *a)
 {
-    double frames_per_s = (double)a->shape->sample_rate / a->shape->frame_hop;
-    double llr = 0, gate = 0, weights = 0, plain_gate = 0;
+    double frames_per_s = (double)a->shape->sample_rate / a->shape->frame_hop, plain = 0;
+    struct detect_window sum = {0};
     for (size_t i = 0; i < a->n_windows; i++) {
         struct detect_window *w = &a->windows[i];
         size_t from, to, speech;
         frames_of(a, w->start_s, w->end_s, &from, &to);
-        plain_gate += w->gate;
+        plain += w->texture;
         speech = isnan(w->llr) ? 0 : speech_frames(&a->speech, from, to);
         if (speech == 0) {
             w->llr = NAN;
             continue;
         }
         w->speech_s = (double)speech / frames_per_s;
-        llr += w->speech_s * w->llr;
-        gate += w->speech_s * w->gate;
-        weights += w->speech_s;
+        sum.llr += w->speech_s * w->llr;
+        sum.texture += w->speech_s * w->texture;
+        sum.network += w->speech_s * w->network;
+        sum.speech_s += w->speech_s;
     }
-    *ret_llr = weights > 0 ? llr / weights : 0;
-    *ret_gate = weights > 0 ? gate / weights : plain_gate / (double)a->n_windows;
+    if (sum.speech_s <= 0)
+        return (struct detect_window){.texture = plain / (double)a->n_windows};
+    return (struct detect_window){.llr = sum.llr / sum.speech_s,
+                                  .texture = sum.texture / sum.speech_s,
+                                  .network = sum.network / sum.speech_s};
 }
 
 /* What the recording did to the speech. */
@@ -475,9 +486,11 @@ static void add_borderline_reason(struct detection *d)
         add_reason(d, REASON_BORDERLINE, d->llr, d->human_below);
 }
 
-static void add_reasons(const struct analysis *a, struct detection *d, double gate)
+static void add_reasons(const struct analysis *a, struct detection *d,
+                        const struct detect_window *mean)
 {
-    double margin = gate_margin(gate, &a->music, d->duration_s);
+    double margin = gate_margin(mean->texture, mean->network, a->detector->gate_limit, &a->music,
+                                d->duration_s);
     int overdriven = 100 * quality_clipped(&a->quality) > DETECT_CLIPPED;
     int no_speech = margin >= 0 && !overdriven; /* overdriven speech is as flat as music */
     if (music_tones(&a->music) >= DETECT_TONES)
@@ -498,7 +511,8 @@ static void add_reasons(const struct analysis *a, struct detection *d, double ga
 static enum err_code conclude(struct analysis *a, struct detection *d, struct err *err)
 {
     const struct detector *detector = a->detector;
-    double frames_per_s = (double)a->shape->sample_rate / a->shape->frame_hop, gate = 0;
+    double frames_per_s = (double)a->shape->sample_rate / a->shape->frame_hop;
+    struct detect_window mean = {0};
     d->prior = detector->prior;
     d->threshold = detector->threshold;
     d->duration_s = (double)(a->first + a->held) / a->shape->sample_rate;
@@ -506,11 +520,12 @@ static enum err_code conclude(struct analysis *a, struct detection *d, struct er
     d->band_edge_hz = quality_band_edge(&a->quality);
     d->scored = a->n_windows > 0;
     if (d->scored) {
-        pool(a, &d->llr, &gate);
+        mean = pool(a);
+        d->llr = mean.llr;
         d->p = detect_probability(d->llr, d->prior);
     }
     d->verdict = d->scored && d->llr >= d->threshold ? VERDICT_SYNTHETIC : VERDICT_HUMAN;
-    add_reasons(a, d, gate);
+    add_reasons(a, d, &mean);
     d->timeline = STEAL(a->windows);
     d->n_timeline = d->scored ? a->n_windows : 0;
     a->cap_windows = 0;

@@ -1,4 +1,4 @@
-/* Weighted sums; the weights stand in gate_weights.inc. No state; any thread. */
+/* Weighted sums; those of the texture stand in gate_weights.inc. No state; any thread. */
 #include "gate.h"
 
 #include <math.h>
@@ -20,7 +20,7 @@ static const double stay_weights[MUSIC_MEANS] = {0,      2.186,  -0.406, 11.73,
 #define STAY_SHORT_S 6.5
 #define STAY_LONG_S  16.0
 
-double gate_window(const float *logband, const float *power, size_t frames, int bands)
+double gate_texture(const float *logband, const float *power, size_t frames, int bands)
 {
     float texture[TEXTURE_COUNT];
     double sum = 0;
@@ -52,9 +52,10 @@ static double stay_limit_at(double seconds)
     return STAY_SHORT + (STAY_LONG - STAY_SHORT) * fmin(1, fmax(0, part));
 }
 
-double gate_margin(double windows, const struct music *music, double seconds)
+double gate_margin(double texture, double network, double network_limit, const struct music *music,
+                   double seconds)
 {
-    double means[MUSIC_MEANS], score = bias + windows, stays = STAY_BIAS;
+    double means[MUSIC_MEANS], score = bias + texture, stays = STAY_BIAS;
     if (music->frames == 0)
         return -INFINITY;
     music_means(music, means);
@@ -62,5 +63,6 @@ double gate_margin(double windows, const struct music *music, double seconds)
         score += music_weights[i] * means[i];
         stays += stay_weights[i] * means[i];
     }
-    return fmax(score - limit_at(seconds), stays - stay_limit_at(seconds));
+    double margin = fmax(score - limit_at(seconds), stays - stay_limit_at(seconds));
+    return fmax(margin, network - network_limit);
 }

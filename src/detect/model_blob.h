@@ -1,4 +1,4 @@
-/* The shipped weights (models/sonde-7.safetensors), inside the program: nothing to find or install.
+/* The shipped weights (models/sonde-8.safetensors), inside the program: nothing to find or install.
  */
 #ifndef SONDE_DETECT_MODEL_BLOB_H
 #define SONDE_DETECT_MODEL_BLOB_H

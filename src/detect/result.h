@@ -33,9 +33,9 @@ void reason_sentence(const struct reason *reason, char *buf, size_t size);
 /* One window of the recording. */
 struct detect_window {
     double start_s, end_s;
-    double speech_s; /* of it */
-    double llr;      /* NAN: no speech in it, so no score */
-    double gate;     /* share of the recording's score for being no speech, see gate.h */
+    double speech_s;         /* of it */
+    double llr;              /* NAN: no speech in it, so no score */
+    double texture, network; /* shares of the recording's scores for being no speech, see gate.h */
 };
 
 /* A stretch that scores synthetic in a recording that does not as a whole, or not throughout. */

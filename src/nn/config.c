@@ -130,6 +130,7 @@ static enum err_code read_detail(const struct st_file *file, struct nn_config *c
                        "statistics of a window need two hidden layers, %d Hz and a second",
                        NN_DETAIL_RATE);
     memcpy(config->detail_hidden, hidden, sizeof config->detail_hidden);
+    config->gated = st_find(file, "gate.weight") != NULL;
     return ERR_OK;
 }
 

@@ -48,6 +48,7 @@ struct nn_config {
     int attn_hidden;
     int fc_hidden;
     int detail_hidden[2]; /* of the network over the window's statistics; 0: the model has none */
+    int gated;            /* weights for the same statistics that tell speech from all else */
 };
 
 enum nn_layer_kind {
@@ -74,6 +75,7 @@ struct nn_layer {
     size_t weights;      /* floats from the start of the model's weights */
     size_t bias;         /* likewise */
     size_t extra;        /* attention: the score vector; detail: the factors */
+    size_t gate;         /* detail: what each tells of no speech; 0: there are none */
     size_t weight_count; /* floats at `weights` */
     uint64_t macs;       /* multiply-adds of the layer as defined (direct convolution) */
 };

@@ -135,6 +135,11 @@ const struct nn_shape *nn_model_shape(const struct nn_model *model)
     return &model->config.shape;
 }
 
+int nn_model_gated(const struct nn_model *model)
+{
+    return model->config.gated;
+}
+
 enum nn_isa nn_model_isa(const struct nn_model *model)
 {
     return model->isa;

@@ -58,6 +58,7 @@ enum err_code nn_model_open_mem(const void *data, size_t len, enum nn_isa isa,
 struct nn_model *nn_model_free(struct nn_model *model);
 
 const struct nn_shape *nn_model_shape(const struct nn_model *model);
+int nn_model_gated(const struct nn_model *model); /* whether it has weights for nn_window's gate */
 enum nn_isa nn_model_isa(const struct nn_model *model);
 const char *nn_model_sha256(const struct nn_model *model); /* hex, of the whole file */
 size_t nn_model_parameters(const struct nn_model *model);
@@ -82,9 +83,10 @@ struct nn_session *nn_session_free(struct nn_session *session);
 void nn_frames(struct nn_session *session, const float *samples, size_t n, float *logband,
                float *power);
 /* One window: its nn_window_samples() samples (any alignment) and its window_frames frames as
- * nn_frames gave them -> logit, positive = synthetic. */
+ * nn_frames gave them -> logit, positive = synthetic. ret_gate, unless NULL: a score for being no
+ * speech at all, of no unit, 0 from a model without one. */
 float nn_window(struct nn_session *session, const float *samples, const float *logband,
-                const float *power);
+                const float *power, float *ret_gate);
 
 /* For tests and benchmarks: called after each layer with its output, [h][w][c], valid only during
  * the call; ns is the time the layer took. Names are the PyTorch module's. NULL switches it off. */

@@ -73,6 +73,8 @@ static enum err_code check_layer(struct check *check, const struct nn_layer *l)
         rc = check_tensor(check, l->conv, "mean", (int[]){l->cout}, 1, 0);
         if (!rc)
             rc = check_tensor(check, l->conv, "scale", (int[]){l->cout}, 1, 0);
+        if (!rc && l->gate)
+            rc = check_tensor(check, "gate", "weight", (int[]){l->cout}, 1, 0);
         break;
     }
     for (size_t i = 0; !rc && *l->bn && i < ARRAY_LEN(norms); i++)
@@ -378,8 +380,12 @@ static enum err_code pack_detail(const struct st_file *file, const struct nn_lay
     enum err_code rc = ERR_OK;
     _cleanup_free_ float *mean = read_all(file, l->conv, "mean", &rc, err);
     _cleanup_free_ float *scale = mean ? read_all(file, l->conv, "scale", &rc, err) : NULL;
+    _cleanup_free_ float *gate =
+        scale && l->gate ? read_all(file, "gate", "weight", &rc, err) : NULL;
     if (rc)
         return rc;
+    if (gate)
+        memcpy(weights + l->gate, gate, (size_t)l->cout * sizeof(float));
     memcpy(weights + l->weights, mean, (size_t)l->cout * sizeof(float));
     memcpy(weights + l->extra, scale, (size_t)l->cout * sizeof(float));
     return ERR_OK;

@@ -208,6 +208,8 @@ static int add_detail(struct nn_plan *plan, const struct nn_config *config,
     layer->hin = layer->win = layer->hout = layer->wout = 1;
     layer->weights = add_weights(plan, NN_DETAIL_COUNT);
     layer->extra = add_weights(plan, NN_DETAIL_COUNT);
+    if (config->gated)
+        layer->gate = add_weights(plan, NN_DETAIL_COUNT);
     layer->in = plan->plane;
     layer->out = add_buffer(plan, NN_DETAIL_COUNT);
     layer->scratch = add_buffer(plan, nn_detail_scratch(nn_window_samples(&config->shape)));

@@ -13,6 +13,7 @@ struct nn_session {
     const struct nn_model *model;
     float *arena;
     float *edge; /* the samples of a front-end batch that is not full, then its frames */
+    float gate;  /* of the last window */
     nn_tap *tap;
     void *tap_ctx;
     float *tap_data; /* a layer's output as [h][w][c]; only while there is a tap */
@@ -208,10 +209,11 @@ static void run_attn(const struct nn_model *model, float *arena, const struct nn
     model->kernels->attn(&args);
 }
 
-static void run_detail(const struct nn_model *model, float *arena, const float *samples,
-                       const struct nn_layer *l)
+static void run_detail(struct nn_session *session, const float *samples, const struct nn_layer *l)
 {
+    const struct nn_model *model = session->model;
     const struct nn_buffer *buffers = model->plan.buffers;
+    float *arena = session->arena;
     const struct nn_shape *shape = &model->config.shape;
     const float *mean = model->weights + l->weights, *scale = model->weights + l->extra;
     float *out = arena + buffers[l->out].offset;
@@ -222,6 +224,10 @@ static void run_detail(const struct nn_model *model, float *arena, const float *
         float x = (out[i] - mean[i]) * scale[i];
         out[i] = x < -NN_DETAIL_MOST ? -NN_DETAIL_MOST : x > NN_DETAIL_MOST ? NN_DETAIL_MOST : x;
     }
+    double sum = 0;
+    for (int i = 0; l->gate && i < l->cout; i++)
+        sum += (double)model->weights[l->gate + (size_t)i] * (double)out[i];
+    session->gate = (float)sum;
 }
 
 static void run_dense(const struct nn_model *model, float *arena, const struct nn_layer *l)
@@ -240,9 +246,10 @@ static void run_dense(const struct nn_model *model, float *arena, const struct n
         out[0] += arena[buffers[l->residual].offset];
 }
 
-static void run_layer(const struct nn_model *model, float *arena, const float *samples,
-                      const struct nn_layer *l)
+static void run_layer(struct nn_session *session, const float *samples, const struct nn_layer *l)
 {
+    const struct nn_model *model = session->model;
+    float *arena = session->arena;
     switch (l->kind) {
     case NN_STEM:
         run_stem(model, arena, l);
@@ -258,7 +265,7 @@ static void run_layer(const struct nn_model *model, float *arena, const float *s
         run_attn(model, arena, l);
         break;
     case NN_DETAIL:
-        run_detail(model, arena, samples, l);
+        run_detail(session, samples, l);
         break;
     case NN_FC1:
     case NN_FC2:
@@ -280,7 +287,7 @@ static void run_input(struct nn_session *session, const float *logband, const fl
 }
 
 float nn_window(struct nn_session *session, const float *samples, const float *logband,
-                const float *power)
+                const float *power, float *ret_gate)
 {
     const struct nn_model *model = session->model;
     const struct nn_plan *plan = &model->plan;
@@ -290,9 +297,11 @@ float nn_window(struct nn_session *session, const float *samples, const float *l
         tap_input(session, clock_ns() - start);
     for (int i = 0; i < plan->layer_count; i++) {
         start = session->tap ? clock_ns() : 0;
-        run_layer(model, session->arena, samples, &plan->layers[i]);
+        run_layer(session, samples, &plan->layers[i]);
         if (session->tap)
             tap_layer(session, &plan->layers[i], clock_ns() - start);
     }
+    if (ret_gate)
+        *ret_gate = session->gate;
     return session->arena[plan->buffers[plan->layers[plan->layer_count - 1].out].offset];
 }

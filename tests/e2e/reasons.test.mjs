@@ -33,6 +33,16 @@ test('no verdict on sounds that are no speech', () => {
   }
 });
 
+test('speech over quiet music has its verdict, and the music alone has none', { skip: hasHuman ? false : 'asterisk sounds are not installed' }, () => {
+  const music = sound('bed', 'aevalsrc=0.15*(sin(2*PI*262*pow(2\\,mod(floor(t*2)*7\\,12)/12)*t)+sin(2*PI*330*t)+sin(2*PI*392*t))*(0.3+0.7*exp(-6*mod(t\\,0.5)))', 40);
+  const both = join(dir, 'over-music.wav');
+  ffmpeg('-i', humanPrompt, '-i', music, '-filter_complex', '[1]volume=-20dB[m];[0][m]amix=inputs=2:duration=first:normalize=0', both);
+  const [over, alone] = detect(both, music);
+  assert.equal(over.verdict, 'human');
+  assert.ok(!over.reasons.some((r) => r.code === 'music'));
+  assert.equal(alone.verdict, 'inconclusive');
+});
+
 test('one word between stretches of noise is no more than one word', { skip: hasHuman ? false : 'asterisk sounds are not installed' }, () => {
   const path = join(dir, 'word.wav');
   ffmpeg('-i', humanPrompt, '-f', 'lavfi', '-i', 'anoisesrc=color=white:amplitude=0.004:seed=3:r=8000:d=6', '-filter_complex',

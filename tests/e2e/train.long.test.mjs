@@ -29,7 +29,7 @@ test('checks of the training code', { skip, timeout: 600_000 }, () => {
 
 test('PyTorch still gives the golden layers', { skip, timeout: 300_000 }, () => {
   const fresh = join(dir, 'layers.safetensors');
-  execFileSync(python, ['-m', 'train.golden', 'models/sonde-7.safetensors', '--layers', fresh], { cwd: source, stdio: ['ignore', 'pipe', 'pipe'] });
+  execFileSync(python, ['-m', 'train.golden', 'models/sonde-8.safetensors', '--layers', fresh], { cwd: source, stdio: ['ignore', 'pipe', 'pipe'] });
   const [now, then] = [tensors(fresh), tensors(join(source, 'tests/golden/layers.safetensors'))];
   assert.deepEqual(Object.keys(now).sort(), Object.keys(then).sort());
   for (const name of Object.keys(then))

@@ -77,8 +77,9 @@ static void check_clip(const char *path, char *logits, float *samples)
             if (!sessions[isa])
                 continue;
             nn_frames(sessions[isa], samples + starts[w], frames, logband, power);
-            double gap = fabs(
-                (double)nn_window(sessions[isa], samples + starts[w], logband, power) - atof(word));
+            double gap =
+                fabs((double)nn_window(sessions[isa], samples + starts[w], logband, power, NULL) -
+                     atof(word));
             if (!(gap <= worst[isa]))
                 worst[isa] = gap;
         }

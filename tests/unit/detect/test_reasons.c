@@ -66,7 +66,7 @@ static double arpeggio(double t)
 
 static double speech_over_quiet_music(double t)
 {
-    return voice(t) + 0.04 * chords(t);
+    return voice(t) + 0.02 * chords(t);
 }
 
 static double noisy_speech(double t)
@@ -157,6 +157,35 @@ static double crackle(double t)
 static double swelling(double t)
 {
     return 0.2 * noise() * (0.55 + 0.45 * sin(2 * M_PI * 4 * t));
+}
+
+/* Noise that goes from one random level to the next six times a second, as surf, wind and applause
+ * do; and bursts of it. */
+static double surf(double t)
+{
+    static double from, to, at;
+    if (t == 0)
+        from = to = at = 0;
+    if (t >= at) {
+        from = to;
+        to = 2.2 * noise();
+        at += 1 / 6.0;
+    }
+    return 0.05 * noise() * exp(to + (from - to) * 6 * (at - t));
+}
+
+static double bursts(double t)
+{
+    static double next, length, loud;
+    if (t == 0)
+        next = 0;
+    if (t >= next) {
+        length = 0.12 + 0.1 * noise();
+        loud = 0.3 + 0.25 * noise();
+        next = t + 0.35 + 0.25 * noise();
+    }
+    double left = next - t - 0.1;
+    return (left > 0 && left < length ? loud * noise() * left / length : 0) + 1e-3 * noise();
 }
 
 static double siren(double t)
@@ -319,12 +348,13 @@ static void no_verdict_on_what_is_no_speech(void **state)
                   {"hum", hum},           {"DTMF", dtmf},
                   {"ringing", ringing},   {"clicks", clicks},
                   {"crackle", crackle},   {"swelling noise", swelling},
+                  {"surf", surf},         {"bursts", bursts},
                   {"siren", siren},       {"buzz", buzz},
                   {"chords", chords}};
     const int longest =
         AUDIO_SANITIZED ? 6 : 18; /* seconds; the code is the same, and slow there */
     for (size_t i = 0; i < ARRAY_LEN(sounds); i++)
-        for (int seconds = 2; seconds <= longest; seconds *= 3) {
+        for (int seconds = 2; seconds <= longest; seconds += seconds < 4 ? 1 : seconds) {
             struct detection d = hear(sounds[i].sound, seconds);
             if (d.verdict != VERDICT_INCONCLUSIVE)
                 print_error("%s of %d s: %s\n", sounds[i].name, seconds, verdict_name(d.verdict));

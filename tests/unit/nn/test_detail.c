@@ -137,7 +137,7 @@ static void look(void *ctx, const char *layer, const float *data, int h, int w, 
         memcpy(seen->numbers, data, sizeof seen->numbers);
 }
 
-static float logit_of(const struct tiny *tiny, enum nn_isa isa, struct seen *seen)
+static float logit_of(const struct tiny *tiny, enum nn_isa isa, struct seen *seen, float *gate)
 {
     enum { N = 112 };
     static float logband[N * NN_BANDS], power[N];
@@ -149,7 +149,7 @@ static float logit_of(const struct tiny *tiny, enum nn_isa isa, struct seen *see
     assert_int_equal(nn_session_new(model, &session, &err), ERR_OK);
     nn_session_tap(session, look, seen);
     nn_frames(session, samples, N, logband, power);
-    float logit = nn_window(session, samples, logband, power);
+    float logit = nn_window(session, samples, logband, power, gate);
     nn_session_free(session);
     nn_model_free(model);
     return logit;
@@ -189,10 +189,10 @@ static void its_logit_is_added(void **state)
             continue;
         struct tiny *tiny = tiny_new(112, 16, "32:1,48:1", 48, 64);
         struct seen seen = {0};
-        float without = logit_of(tiny, isa, &seen);
+        float without = logit_of(tiny, isa, &seen, NULL);
         assert_int_equal(seen.layers, 0);
         tiny_add_detail(tiny);
-        float with = logit_of(tiny, isa, &seen);
+        float with = logit_of(tiny, isa, &seen, NULL);
         assert_int_equal(seen.layers, 4);
         double x[NN_DETAIL_COUNT], a[32], b[16], y;
         int cut = 0;
@@ -207,6 +207,34 @@ static void its_logit_is_added(void **state)
         layer(tiny, "detail.fc3", b, 16, 1, 0, 0, &y);
         assert_true(fabs(y) > 0.01);
         assert_true(fabs(with - without - y) < 1e-4);
+        tiny_free(tiny);
+    }
+}
+
+static void a_gate_looks_at_the_same_numbers(void **state)
+{
+    (void)state;
+    golden_samples(samples);
+    for (enum nn_isa isa = 0; isa < NN_ISA_COUNT; isa++) {
+        if (!nn_isa_supported(isa))
+            continue;
+        struct tiny *tiny = tiny_new(112, 16, "32:1,48:1", 48, 64);
+        struct seen seen = {0};
+        float gate = 1, other;
+        tiny_add_detail(tiny);
+        float without = logit_of(tiny, isa, &seen, &gate);
+        assert_true(gate == 0); /* the model has none */
+        tiny_add_gate(tiny);
+        assert_true(logit_of(tiny, isa, &seen, &gate) == without);
+        const float *w = tiny_find(tiny, "gate.weight")->values;
+        double sum = 0;
+        for (int i = 0; i < NN_DETAIL_COUNT; i++)
+            sum += (double)w[i] * (double)seen.numbers[i];
+        assert_true(fabs(sum) > 0.1);
+        assert_true(fabs(sum - (double)gate) < 1e-5 * fabs(sum));
+        tiny_find(tiny, "gate.weight")->values[7] += 1;
+        logit_of(tiny, isa, &seen, &other);
+        assert_true(fabsf(other - gate - seen.numbers[7]) < 1e-3f);
         tiny_free(tiny);
     }
 }
@@ -251,6 +279,18 @@ static void models_that_do_not_fit_are_refused(void **state)
     tiny = with_detail(112);
     tiny_find(tiny, "detail.mean")->values[5] = NAN;
     expect_refused(tiny, "not finite");
+    tiny = with_detail(112);
+    tiny_add_gate(tiny);
+    tiny_find(tiny, "gate.weight")->values[5] = NAN;
+    expect_refused(tiny, "not finite");
+    tiny = with_detail(112);
+    tiny_add_gate(tiny);
+    tiny_find(tiny, "gate.weight")->shape[0] = 2;
+    tiny_find(tiny, "gate.weight")->count = 2;
+    expect_refused(tiny, "gate.weight has not the shape");
+    tiny = tiny_new(112, 16, "32:1", 48, 64);
+    tiny_add_gate(tiny);
+    expect_refused(tiny, "tensors that this architecture does not have");
 }
 
 int main(void)
@@ -260,6 +300,7 @@ int main(void)
         cmocka_unit_test(level_and_place_in_memory_do_not_matter),
         cmocka_unit_test(silence_and_noise_have_finite_numbers),
         cmocka_unit_test(its_logit_is_added),
+        cmocka_unit_test(a_gate_looks_at_the_same_numbers),
         cmocka_unit_test(models_that_do_not_fit_are_refused),
     };
     return cmocka_run_group_tests_name("nn_detail", tests, NULL, NULL);

@@ -114,7 +114,7 @@ static float infer(struct nn_session *session, const struct nn_model *model, con
     _cleanup_free_ float *logband = xalloc(n * (size_t)shape->bands * sizeof(float));
     _cleanup_free_ float *power = xalloc(n * sizeof(float));
     nn_frames(session, samples, n, logband, power);
-    return nn_window(session, samples, logband, power);
+    return nn_window(session, samples, logband, power, NULL);
 }
 
 /* ---- against PyTorch ---- */
@@ -190,7 +190,7 @@ static void every_layer_is_pytorchs(void **state)
 {
     (void)state;
     _cleanup_free_ char *golden_path = source_path("tests/golden/layers.safetensors");
-    _cleanup_free_ char *model_path = source_path("models/sonde-7.safetensors");
+    _cleanup_free_ char *model_path = source_path("models/sonde-8.safetensors");
     size_t len = 0;
     _cleanup_free_ uint8_t *bytes = slurp(golden_path, &len);
     if (!bytes || access(model_path, R_OK) != 0) {
@@ -339,7 +339,7 @@ static void nothing_is_allocated_while_inferring(void **state)
         before = allocations;
         for (int i = 0; i < 3; i++) {
             nn_frames(session, x, 48, logband, power);
-            nn_window(session, x, logband, power);
+            nn_window(session, x, logband, power, NULL);
         }
         assert_int_equal(allocations, before);
         nn_session_free(session);
@@ -365,7 +365,7 @@ static void *work(void *ptr)
     float *logband = malloc(sizeof(float) * 48 * 128), power[48];
     for (size_t i = 0; i < ARRAY_LEN(w->logits); i++) {
         nn_frames(session, w->samples + 160 * i, frames, logband, power);
-        w->logits[i] = nn_window(session, w->samples + 160 * i, logband, power);
+        w->logits[i] = nn_window(session, w->samples + 160 * i, logband, power, NULL);
     }
     free(logband);
     nn_session_free(session);

@@ -119,6 +119,11 @@ void tiny_add_detail(struct tiny *tiny)
     add(tiny, "detail.fc3", "bias", 1, 1, 0, 0, 0, 0, 0.2);
 }
 
+void tiny_add_gate(struct tiny *tiny)
+{
+    add(tiny, "gate", "weight", 1, NN_DETAIL_COUNT, 0, 0, 0, 0, 0.05);
+}
+
 struct tiny *tiny_new(int window_frames, int stem, const char *stages, int attn, int fc)
 {
     static char numbers[8][64]; /* lives on: metadata points into it */

@@ -38,6 +38,8 @@ struct tiny {
 struct tiny *tiny_new(int window_frames, int stem, const char *stages, int attn, int fc);
 /* Statistics of the window and a network of 32 and 16 over them. window_frames >= 100. */
 void tiny_add_detail(struct tiny *tiny);
+/* And what tells speech from all else by the same statistics. */
+void tiny_add_gate(struct tiny *tiny);
 void tiny_free(struct tiny *tiny);
 struct tiny_tensor *tiny_find(struct tiny *tiny, const char *name);
 void tiny_set_meta(struct tiny *tiny, const char *key, const char *value); /* NULL removes */
