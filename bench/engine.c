@@ -167,7 +167,7 @@ static void bench_isa(struct bench *b, const char *separator)
     b->power = xalloc(frames * sizeof(float));
     for (int i = -b->rounds / 10 - 1; i < b->rounds; i++) { /* the first tenth warms up */
         double t0 = cpu_us();
-        nn_frames(b->session, b->samples, frames, b->logband, b->power, NULL);
+        nn_frames(b->session, b->samples, frames, b->logband, b->power);
         double t1 = cpu_us();
         logit = nn_window(b->session, b->samples, b->logband, b->power, NULL);
         double t2 = cpu_us();

@@ -63,7 +63,7 @@ function writeFirst() {
   const { detail_hidden: hidden, ...meta } = header.__metadata__, first = { __metadata__: meta };
   let at = 0;
   for (const [name, tensor] of Object.entries(header)) {
-    if (name === '__metadata__' || name.startsWith('detail.')) continue;
+    if (name === '__metadata__' || /^(detail|gate)\./.test(name)) continue;
     const part = data.subarray(...tensor.data_offsets);
     first[name] = { ...tensor, data_offsets: [at, at + part.length] };
     parts.push(part);
