@@ -74,6 +74,22 @@ test('by keyboard alone: skip link, menu, dialog and back to where one was', () 
   assert.ok(await page.getByTestId('verdict').isVisible());
 }));
 
+test('the trace has no stripes where a pixel of the page is not one of the screen', () => withPage(server, views.result, { deviceScaleFactor: 1.25 }, async (page) => {
+  await resultPage(page);
+  const trace = page.locator('canvas.chart-trace');
+  await trace.scrollIntoViewIfNeeded();
+  await page.waitForFunction(() => { const c = document.querySelector('canvas.chart-trace'); return c.getContext('2d').getImageData(0, 0, c.width, c.height).data.some((v) => v); });
+  const { filled, half } = await trace.evaluate((c) => {
+    const { data } = c.getContext('2d').getImageData(0, 0, c.width, c.height), alpha = (x, y) => data[4 * (y * c.width + x) + 3];
+    let filled = 0, half = 0; // next to the line in the middle, above and below
+    for (const y of [Math.round(c.height / 2) - 4, Math.round(c.height / 2) + 4])
+      for (let x = 0; x < c.width; x++) { filled += alpha(x, y) === 255; half += alpha(x, y) > 0 && alpha(x, y) < 255; }
+    return { filled, half };
+  });
+  assert.ok(filled > 100, `${filled} columns`);
+  assert.equal(half, 0);
+}));
+
 test('enlarged to 200 % and with less motion', () => withPage(server, views.result, { width: 640, height: 450, deviceScaleFactor: 2, reducedMotion: 'reduce' }, async (page) => {
   await page.locator('[data-testid=stability][data-status=done]').waitFor();
   await assertFits(page, '200 %');

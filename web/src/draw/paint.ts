@@ -11,8 +11,8 @@ export interface Ink {
   text: string;
 }
 
-/* Sizes the canvas for the screen's pixels; the context then counts CSS pixels. */
-export function prepare(canvas: HTMLCanvasElement): { g: CanvasRenderingContext2D; w: number; h: number } | null {
+/* Sizes the canvas for the screen's pixels, of which it has `columns`; the context then counts CSS pixels. */
+export function prepare(canvas: HTMLCanvasElement): { g: CanvasRenderingContext2D; w: number; h: number; columns: number } | null {
   const w = canvas.clientWidth;
   const h = canvas.clientHeight;
   const g = canvas.getContext("2d");
@@ -20,16 +20,17 @@ export function prepare(canvas: HTMLCanvasElement): { g: CanvasRenderingContext2
   const scale = Math.min(3, window.devicePixelRatio || 1);
   canvas.width = Math.round(w * scale);
   canvas.height = Math.round(h * scale);
-  g.setTransform(scale, 0, 0, scale, 0, 0);
+  g.setTransform(canvas.width / w, 0, 0, canvas.height / h, 0, 0);
   g.clearRect(0, 0, w, h);
-  return { g, w, h };
+  return { g, w, h, columns: canvas.width };
 }
 
 export function paintWave(canvas: HTMLCanvasElement, drawing: Drawing | null, evidence: Float32Array, threshold: number,
                           parts: Part[], duration: number, ink: Ink): void {
   const area = prepare(canvas);
   if (!area) return;
-  const { g, w, h } = area;
+  const { g, w, h, columns } = area;
+  const column = w / columns;
   for (const part of parts) {
     const x = (part.start_s / duration) * w;
     const width = Math.max(2, ((part.end_s - part.start_s) / duration) * w);
@@ -37,13 +38,13 @@ export function paintWave(canvas: HTMLCanvasElement, drawing: Drawing | null, ev
   }
   const middle = h / 2;
   const room = h / 2 - 6;
-  for (let x = 0; x < w; x++) {
-    const at = Math.min(evidence.length - 1, Math.floor((x / w) * evidence.length));
+  for (let x = 0; x < columns; x++) {
+    const at = Math.min(evidence.length - 1, Math.floor((x / columns) * evidence.length));
     let low = 0;
     let high = 0;
     if (drawing && drawing.columns > 0) {
-      const from = Math.floor((x / w) * drawing.columns);
-      const to = Math.max(from + 1, Math.floor(((x + 1) / w) * drawing.columns));
+      const from = Math.floor((x / columns) * drawing.columns);
+      const to = Math.max(from + 1, Math.floor(((x + 1) / columns) * drawing.columns));
       for (let c = from; c < to && c < drawing.columns; c++) {
         low = Math.min(low, drawing.peaks[2 * c]!);
         high = Math.max(high, drawing.peaks[2 * c + 1]!);
@@ -52,7 +53,7 @@ export function paintWave(canvas: HTMLCanvasElement, drawing: Drawing | null, ev
     g.fillStyle = css(evidenceColour(evidence[at] ?? NaN, threshold, ink.dark));
     const top = middle - (high / 127) * room;
     const bottom = middle - (low / 127) * room;
-    g.fillRect(x, top, 1, Math.max(1, bottom - top));
+    g.fillRect(x * column, top, column, Math.max(1, bottom - top));
   }
 }
 
@@ -80,15 +81,16 @@ function hatch(g: CanvasRenderingContext2D, x: number, width: number, h: number,
 export function paintTrace(canvas: HTMLCanvasElement, evidence: Float32Array, threshold: number, ink: Ink): void {
   const area = prepare(canvas);
   if (!area) return;
-  const { g, w, h } = area;
+  const { g, w, h, columns } = area;
+  const column = w / columns;
   const middle = Math.round(h / 2);
   const y = (llr: number) => middle - (Math.max(-3, Math.min(3, llr - threshold)) / 3) * (h / 2 - 3);
-  for (let x = 0; x < w; x++) {
-    const llr = evidence[Math.min(evidence.length - 1, Math.floor((x / w) * evidence.length))] ?? NaN;
+  for (let x = 0; x < columns; x++) {
+    const llr = evidence[Math.min(evidence.length - 1, Math.floor((x / columns) * evidence.length))] ?? NaN;
     if (Number.isNaN(llr)) continue;
     g.fillStyle = css(evidenceColour(llr, threshold, ink.dark));
     const top = Math.min(y(llr), middle);
-    g.fillRect(x, top, 1, Math.max(1, Math.abs(y(llr) - middle)));
+    g.fillRect(x * column, top, column, Math.max(1, Math.abs(y(llr) - middle)));
   }
   g.fillStyle = ink.line;
   g.fillRect(0, middle, w, 1);
