@@ -99,11 +99,12 @@ def melody(rng: Rng, f: Frame) -> list[Note]:
 def chords(rng: Rng, f: Frame) -> list[Note]:
     tones, way, out = int(rng.integers(2, 6)), int(rng.integers(4)), []
     pattern, held, octave = rhythm(rng, f.beats, [(1.0,), (0.5,), (0.5, 1.0, 1.5), (2.0, 4.0)][rng.integers(4)]), rng.uniform(0.3, 1.0), int(rng.integers(0, 2))
+    each = float([0.25, 0.5, 1 / 3][rng.integers(3)]) if way == 0 else 0.0
+    order = [*range(tones)] if tones <= 3 else [*range(tones - 1, -1, -1), *range(1, tones - 1)]  # up; or down and up
     for bar in range(f.bars):
         chord = [f.pitch(f.harmony[bar] + 2 * k) + 12 * octave for k in range(tones)]
         if way == 0:  # one after the other
-            each = float([0.25, 0.5, 1 / 3][rng.integers(3)]) if bar == 0 else each
-            out += [f.note(rng, bar, n * each, each * 2 * held, chord[[n % tones, abs((n % max(1, 2 * tones - 2)) - tones + 1)][tones > 3]], 0.6) for n in range(int(f.beats / each))]
+            out += [f.note(rng, bar, n * each, each * 2 * held, chord[order[n % len(order)]], 0.6) for n in range(int(f.beats / each))]
         elif way == 1:  # held for the bar
             out += [f.note(rng, bar, 0, f.beats, p, 0.55) for p in chord]
         else:  # struck together, or strummed

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from . import augment, data, detail, engine, evaluate, export, frontend, gate, golden, model, resample, safetensors, sampler, second, train
+from . import augment, data, detail, engine, evaluate, export, frontend, gate, golden, model, music, resample, safetensors, sampler, second, train
 
 
 def metrics() -> None:
@@ -143,6 +143,18 @@ def gates() -> None:
     assert beyond[kinds != "speech"].mean() > 0.9 and beyond[kinds == "speech"].mean() < 0.02
 
 
+def pieces() -> None:
+    rng = np.random.default_rng(5)
+    parts = music.compose(rng)
+    notes = [n for p in parts for n in p.notes]
+    assert parts and all(0 <= n.pitch < 128 and 0 <= n.loud <= 1 and n.start >= 0 and n.length > 0 for n in notes)
+    played = music.by_own(rng, parts)
+    assert len(played) == music.SECONDS * music.RATE and np.isfinite(played).all() and played.std() > 1e-3
+    score = music.midi(parts)
+    assert score[:4] == b"MThd" and int.from_bytes(score[18:22], "big") == len(score) - 22 and score.endswith(b"\xff\x2f\0")
+    assert [music.number(n).hex() for n in (0, 127, 128, 16383, 16384)] == ["00", "7f", "8100", "ff7f", "818000"]
+
+
 def network() -> None:
     net = model.Detector()
     record: dict[str, torch.Tensor] = {}
@@ -152,7 +164,7 @@ def network() -> None:
 
 
 def main() -> None:
-    for check in (metrics, front_end, details, dropout, chances, resampling, drawing, augmentation, files, gates, network):
+    for check in (metrics, front_end, details, dropout, chances, resampling, drawing, augmentation, files, gates, pieces, network):
         check()
         print(f"ok {check.__name__}")
 
