@@ -12,13 +12,14 @@
 #include "detect/music.h"
 #include "detect/speech.h"
 #include "detect/texture.h"
+#include "nn/kernels/kernels.h"
 #include "nn/nn.h"
 
 #define RATE      16000
 #define SAMPLES   (120 * RATE)
 #define FRAMES    (SAMPLES / 160 + 512)
 #define FIRST_ROW (3 + MUSIC_MEANS)
-#define NUMBERS   8110 /* of the second network */
+#define NUMBERS   NN_DETAIL_COUNT
 
 static float numbers[NUMBERS]; /* of the last window */
 static float samples[SAMPLES + 65536], logband[FRAMES * TEXTURE_BANDS], power[FRAMES];
